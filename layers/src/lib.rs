@@ -1,0 +1,1 @@
+//! What layerctl and its initrd share.
