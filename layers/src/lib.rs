@@ -1,1 +1,23 @@
-//! What layerctl and its initrd share.
+//! What layerctl and its initrd share: words, plans, and the effects that carry them out.
+//!
+//! ```text
+//! text → types      id layout manifest generation cmdline policy superblock report
+//! types → Plan      plan::{boot, change, collect}, linted by plan::check     (pure)
+//! Plan → effects    exec, carried out by a host                              (host, store, sys)
+//! ```
+//!
+//! No terminal, no environment, no exit: those are the programs'.
+
+pub mod cmdline;
+pub mod exec;
+pub mod generation;
+pub mod host;
+pub mod id;
+pub mod layout;
+pub mod manifest;
+pub mod plan;
+pub mod policy;
+pub mod report;
+pub mod store;
+pub mod superblock;
+pub mod sys;

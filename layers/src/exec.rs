@@ -1,0 +1,136 @@
+//! Carries out plans. Decides nothing: one operation, one call of a [`Host`], in order, up to the first that fails.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::id::Digest;
+use crate::plan::{Op, Overlay, Plan, Upper};
+use crate::superblock::Format;
+
+/// Why an operation failed. Text from the kernel (`fsopen(2)` messages) stands in `detail`.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// A system call failed.
+    #[error("{doing} {}: {source}{detail}", .path.display())]
+    Io {
+        /// What was being done: `mount erofs at`.
+        doing: String,
+        /// To what.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+        /// The kernel's words, with a leading separator; empty when it said nothing.
+        detail: String,
+    },
+    /// The bytes are not those that were named.
+    #[error("{} has other bytes than its manifest says: digest {is}, not {want}", .path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// What its bytes hash to.
+        is: Digest,
+        /// What was expected.
+        want: Digest,
+    },
+    /// Stopped on purpose, by a recorder.
+    #[error("stopped before operation {0}")]
+    Stopped(usize),
+}
+
+impl HostError {
+    /// An I/O error with what was being done and to what.
+    pub fn io(doing: &str, path: &Path, source: impl Into<io::Error>) -> Self {
+        let (doing, path) = (doing.to_owned(), path.to_owned());
+        Self::Io {
+            doing,
+            path,
+            source: source.into(),
+            detail: String::new(),
+        }
+    }
+}
+
+/// The machine, or something that stands for it: one method for each kind of [`Op`].
+pub trait Host {
+    /// Carries out [`Op::MountImage`].
+    fn mount_image(&mut self, image: &Path, format: Format, at: &Path) -> Result<(), HostError>;
+    /// Carries out [`Op::MountOverlay`].
+    fn mount_overlay(&mut self, overlay: &Overlay) -> Result<(), HostError>;
+    /// Carries out [`Op::MountTmpfs`].
+    fn mount_tmpfs(&mut self, at: &Path) -> Result<(), HostError>;
+    /// Carries out [`Op::Bind`].
+    fn bind(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), HostError>;
+    /// Carries out [`Op::MakeUpper`].
+    fn make_upper(&mut self, upper: &Upper, like: Option<&Path>) -> Result<(), HostError>;
+    /// Carries out [`Op::CloneUpper`].
+    fn clone_upper(&mut self, from: &Path, to: &Path) -> Result<(), HostError>;
+    /// Carries out [`Op::WipeUpper`].
+    fn wipe_upper(&mut self, dir: &Path, keep: &[String]) -> Result<(), HostError>;
+    /// Carries out [`Op::StageImage`].
+    fn stage_image(
+        &mut self,
+        from: &Path,
+        to: &Path,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<(), HostError>;
+    /// Carries out [`Op::WriteFile`].
+    fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError>;
+    /// Carries out [`Op::PublishGeneration`].
+    fn publish_generation(&mut self, dir: &Path, text: &str) -> Result<(), HostError>;
+    /// Carries out [`Op::AppendLine`].
+    fn append_line(&mut self, path: &Path, line: &str) -> Result<(), HostError>;
+    /// Carries out [`Op::Remove`].
+    fn remove(&mut self, path: &Path) -> Result<(), HostError>;
+    /// Takes back a mount, for [`undo`].
+    fn unmount(&mut self, at: &Path) -> Result<(), HostError>;
+}
+
+/// A plan that stopped half-way.
+#[derive(Debug, Error)]
+#[error("{source}")]
+pub struct Failure {
+    /// How many operations were done before.
+    pub done: usize,
+    /// Why the next one failed.
+    #[source]
+    pub source: HostError,
+}
+
+/// Carries out a plan, up to the first operation that fails.
+pub fn execute(plan: &Plan, host: &mut dyn Host) -> Result<(), Failure> {
+    plan.ops
+        .iter()
+        .enumerate()
+        .try_for_each(|(done, op)| apply(op, host).map_err(|source| Failure { done, source }))
+}
+
+/// Takes back the mounts of the first `done` operations, last one first; gives what could not be unmounted.
+pub fn undo(plan: &Plan, done: usize, host: &mut dyn Host) -> Vec<HostError> {
+    let mounts = plan.ops.iter().take(done).rev().filter_map(Op::mount_point);
+    mounts.filter_map(|at| host.unmount(at).err()).collect()
+}
+
+fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
+    match op {
+        Op::MountImage { image, format, at } => host.mount_image(image, *format, at),
+        Op::MountOverlay(overlay) => host.mount_overlay(overlay),
+        Op::MountTmpfs { at } => host.mount_tmpfs(at),
+        Op::Bind { from, at, writable } => host.bind(from, at, *writable),
+        Op::MakeUpper { upper, like } => host.make_upper(upper, like.as_deref()),
+        Op::CloneUpper { from, to } => host.clone_upper(from, to),
+        Op::WipeUpper { dir, keep } => host.wipe_upper(dir, keep),
+        Op::StageImage {
+            from,
+            to,
+            digest,
+            size,
+        } => host.stage_image(from, to, digest, *size),
+        Op::WriteFile { path, text } => host.write_file(path, text),
+        Op::PublishGeneration { dir, text } => host.publish_generation(dir, text),
+        Op::AppendLine { path, line } => host.append_line(path, line),
+        Op::Remove { path } => host.remove(path),
+    }
+}

@@ -1,0 +1,239 @@
+//! The real machine: one straight line of system calls for each operation.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "carrying out plans is this module's purpose"
+)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sys_mount::{FilesystemType, Mount, MountFlags, UnmountFlags};
+
+use crate::exec::{Host, HostError};
+use crate::id::Digest;
+use crate::plan::{Overlay, Upper};
+use crate::store::{publish, stage, tree};
+use crate::superblock::Format;
+use crate::sys::{self, Backing, KernelError};
+
+/// Limits of the tmpfs for uppers: half of memory as tmpfs has it by default, and a number of inodes that an endless
+/// loop of file creations reaches before it has eaten all memory.
+const TMPFS_LIMITS: &str = "size=50%,nr_inodes=1m,mode=0755";
+
+/// Carries operations out on this machine. Mounting needs CAP_SYS_ADMIN.
+#[derive(Default)]
+pub struct LinuxHost<'a> {
+    progress: Option<&'a mut stage::Progress<'a>>,
+    /// Whether EROFS images mount from their files; asked of the kernel at the first one.
+    erofs: Option<Backing>,
+}
+
+impl<'a> LinuxHost<'a> {
+    /// A host that tells nobody how far a copy has come.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A host that tells `progress` the number of bytes copied, as they are.
+    pub fn with_progress(progress: &'a mut stage::Progress<'a>) -> Self {
+        Self {
+            progress: Some(progress),
+            ..Self::default()
+        }
+    }
+
+    fn mount_erofs(&mut self, image: &Path, at: &Path) -> Result<(), HostError> {
+        if self.erofs != Some(Backing::Loop) {
+            match mount_image(image, Format::Erofs, Backing::File, at) {
+                Ok(()) if self.erofs.is_some() || !file_costs_a_level(at)? => {
+                    self.erofs = Some(Backing::File);
+                    return Ok(());
+                }
+                Ok(()) => self.unmount(at)?,
+                Err(error) if wants_block_device(&error) => {}
+                Err(error) => return Err(error),
+            }
+            self.erofs = Some(Backing::Loop);
+        }
+        mount_image(image, Format::Erofs, Backing::Loop, at)
+    }
+}
+
+impl Host for LinuxHost<'_> {
+    fn mount_image(&mut self, image: &Path, format: Format, at: &Path) -> Result<(), HostError> {
+        make_directory(at)?;
+        match format {
+            Format::Squashfs => mount_image(image, format, Backing::Loop, at),
+            Format::Erofs => self.mount_erofs(image, at),
+        }
+    }
+
+    fn mount_overlay(&mut self, overlay: &Overlay) -> Result<(), HostError> {
+        make_directory(&overlay.at)?;
+        let mount = sys::overlay(overlay).map_err(|error| missing_lower(overlay, error))?;
+        sys::attach(&mount, &overlay.at)
+            .map_err(|error| kernel("mount overlay at", &overlay.at, error))
+    }
+
+    fn mount_tmpfs(&mut self, at: &Path) -> Result<(), HostError> {
+        make_directory(at)?;
+        Mount::builder()
+            .fstype(FilesystemType::from("tmpfs"))
+            .data(TMPFS_LIMITS)
+            .flags(MountFlags::NOSUID | MountFlags::NODEV)
+            .mount("tmpfs", at)
+            .map(drop)
+            .map_err(|error| HostError::io("mount tmpfs at", at, error))
+    }
+
+    fn bind(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), HostError> {
+        make_directory(at)?;
+        let failed = |error| HostError::io("bind", from, error);
+        let mount = |flags| {
+            Mount::builder()
+                .flags(flags)
+                .mount(from, at)
+                .map(drop)
+                .map_err(failed)
+        };
+        mount(MountFlags::BIND)?;
+        let remount = MountFlags::BIND | MountFlags::REMOUNT;
+        let flags = if writable {
+            MountFlags::NOSUID | MountFlags::NODEV
+        } else {
+            MountFlags::RDONLY
+        };
+        mount(remount | flags)
+    }
+
+    fn make_upper(&mut self, upper: &Upper, like: Option<&Path>) -> Result<(), HostError> {
+        tree::make_upper(upper, like)
+    }
+
+    fn clone_upper(&mut self, from: &Path, to: &Path) -> Result<(), HostError> {
+        tree::clone_upper(from, to)
+    }
+
+    fn wipe_upper(&mut self, dir: &Path, keep: &[String]) -> Result<(), HostError> {
+        tree::wipe_upper(dir, keep)
+    }
+
+    fn stage_image(
+        &mut self,
+        from: &Path,
+        to: &Path,
+        digest: &Digest,
+        _size: u64,
+    ) -> Result<(), HostError> {
+        match &mut self.progress {
+            Some(progress) => stage::copy(from, to, digest, *progress),
+            None => stage::copy(from, to, digest, &mut |_| {}),
+        }
+    }
+
+    fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError> {
+        publish::file(path, text).map_err(|error| HostError::io("write", path, error))
+    }
+
+    fn publish_generation(&mut self, dir: &Path, text: &str) -> Result<(), HostError> {
+        publish::directory(dir, "generation.toml", text)
+            .map_err(|error| HostError::io("publish", dir, error))
+    }
+
+    fn append_line(&mut self, path: &Path, line: &str) -> Result<(), HostError> {
+        publish::append(path, line).map_err(|error| HostError::io("write", path, error))
+    }
+
+    fn remove(&mut self, path: &Path) -> Result<(), HostError> {
+        publish::remove(path).map_err(|error| HostError::io("remove", path, error))
+    }
+
+    fn unmount(&mut self, at: &Path) -> Result<(), HostError> {
+        sys_mount::unmount(at, UnmountFlags::empty())
+            .map_err(|error| HostError::io("unmount", at, error))
+    }
+}
+
+fn mount_image(image: &Path, format: Format, backing: Backing, at: &Path) -> Result<(), HostError> {
+    let mount = sys::image(image, format, backing)
+        .map_err(|error| kernel(&format!("mount {format}"), image, error))?;
+    sys::attach(&mount, at).map_err(|error| kernel("mount at", at, error))
+}
+
+fn kernel(doing: &str, path: &Path, error: KernelError) -> HostError {
+    let detail = if error.log.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", error.log)
+    };
+    HostError::Io {
+        doing: doing.to_owned(),
+        path: path.to_owned(),
+        source: error.source,
+        detail,
+    }
+}
+
+/// ENOTBLK from a kernel that needs a block device for this file or any; EINVAL where the key takes no plain file.
+fn wants_block_device(error: &HostError) -> bool {
+    matches!(error, HostError::Io { source, .. } if source.raw_os_error() == Some(libc::ENOTBLK))
+}
+
+/// The kernel names no path with ENOENT, so the error does: the first lower that is not there.
+fn missing_lower(overlay: &Overlay, error: KernelError) -> HostError {
+    let uppers = overlay
+        .upper
+        .iter()
+        .flat_map(|upper| [&upper.upper, &upper.work]);
+    let missing: Option<&PathBuf> = if error.source.kind() == io::ErrorKind::NotFound {
+        overlay
+            .lowers
+            .iter()
+            .chain(uppers)
+            .find(|path| !path.is_dir())
+    } else {
+        None
+    };
+    kernel(
+        "mount overlay: directory",
+        missing.unwrap_or(&overlay.at),
+        error,
+    )
+}
+
+/// Whether this kernel counts a file-backed EROFS as a level of stacking, so that an overlay on it leaves no room for
+/// one more (some stable kernels, 6.12.63 and 6.18.3 among them). It is asked by trying: an overlay on the image, and
+/// one more on that, neither attached for longer than the question.
+fn file_costs_a_level(image: &Path) -> Result<bool, HostError> {
+    let probe = image.with_file_name(".stacking");
+    let one = Overlay {
+        source: "layerctl:probe".to_owned(),
+        lowers: vec![image.to_owned(), probe.clone()],
+        upper: None,
+        at: probe.clone(),
+    };
+    make_directory(&probe)?;
+    let first = sys::overlay(&one).map_err(|error| kernel("probe stacking of", image, error))?;
+    sys::attach(&first, &probe).map_err(|error| kernel("probe stacking at", &probe, error))?;
+    let two = Overlay {
+        lowers: vec![probe.clone(), image.to_owned()],
+        ..one
+    };
+    let refused = sys::overlay(&two).is_err();
+    sys_mount::unmount(&probe, UnmountFlags::empty())
+        .and_then(|()| fs::remove_dir(&probe))
+        .map_err(|error| HostError::io("unmount", &probe, error))?;
+    Ok(refused)
+}
+
+fn make_directory(path: &Path) -> Result<(), HostError> {
+    match fs::create_dir_all(path) {
+        // A mount point on a read-only root is there already or cannot be made; the mount says which.
+        Err(error) if error.kind() != io::ErrorKind::ReadOnlyFilesystem => {
+            Err(HostError::io("create", path, error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! The manifest beside an image: what it is, what it needs, and the digest of its bytes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::id::{Digest, Name, Version};
+use crate::superblock::Format;
+
+/// The manifest format's number that this code reads and writes.
+pub const SCHEMA: u32 = 1;
+
+/// Why a text is no manifest.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// Not TOML, a key that is missing, unknown or of the wrong type; the message names the line.
+    #[error("is no manifest: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// Written by a newer layerctl.
+    #[error("has manifest schema {0}; this layerctl knows {SCHEMA}")]
+    Schema(u32),
+    /// A base without kernel modules, or a layer with them in the wrong place.
+    #[error("{0}")]
+    Contents(String),
+}
+
+/// What an image is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A whole OS tree.
+    Base,
+    /// Files added to a base.
+    Layer,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Base => "base",
+            Self::Layer => "layer",
+        })
+    }
+}
+
+/// An image's description, as TOML beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The format's number, [`SCHEMA`].
+    pub schema: u32,
+    /// The image's name.
+    pub name: Name,
+    /// Its version.
+    pub version: Version,
+    /// Base or layer.
+    pub kind: Kind,
+    /// Architecture as systemd and UAPI name it: `x86-64`, `arm64`, …; `any` where it does not matter.
+    pub architecture: String,
+    /// The file system inside.
+    pub format: Format,
+    /// The file's length in bytes.
+    pub size: u64,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Top-level directories that are not empty, sorted: `etc`, `usr`, `var`.
+    pub dirs: Vec<String>,
+    /// Kernel versions whose modules are in /usr/lib/modules (a base).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<String>,
+    /// Layers without which this one is of no use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Name>,
+    /// Whether a generation without this layer must not boot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// Whiteouts and opaque directories that this layer is meant to have, as absolute paths: it deletes what is below.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deletes: Vec<String>,
+}
+
+impl Manifest {
+    /// Reads a manifest's TOML.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let schema = SchemaOnly::parse(text)?;
+        if schema != SCHEMA {
+            return Err(ManifestError::Schema(schema));
+        }
+        Ok(toml::from_str(text)?)
+    }
+
+    /// `name version`, for people.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+}
+
+impl fmt::Display for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&toml::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// The one key that every version of a TOML format of ours has: read first, so that a newer file is called newer
+/// and not damaged.
+#[derive(Deserialize)]
+pub(crate) struct SchemaOnly {
+    schema: u32,
+}
+
+impl SchemaOnly {
+    pub(crate) fn parse(text: &str) -> Result<u32, toml::de::Error> {
+        Ok(toml::from_str::<Self>(text)?.schema)
+    }
+}

@@ -1,0 +1,281 @@
+//! `layerctl install` and `uninstall`: the layers of a generation from what was asked for.
+
+use std::collections::BTreeMap;
+
+use super::{Decision, Draft, ImageFile, Plan, Refusal, Request, State, next_boot, publish};
+use crate::generation::{Generation, Layer};
+use crate::id::{Name, SetName};
+use crate::layout::Layout;
+use crate::manifest::{Kind, Manifest};
+
+/// What `layerctl install` was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Install {
+    /// Image files, in the order given.
+    pub files: Vec<ImageFile>,
+    /// Names of layers whose images the store still has.
+    pub names: Vec<Name>,
+    /// The set to add them to; `default` when none is named.
+    pub set: Option<SetName>,
+    /// Whether a layer of the same name and another image is replaced.
+    pub replace: bool,
+}
+
+/// Decides how the asked-for layers are added.
+pub fn install(
+    state: &State,
+    layout: &Layout,
+    asked: &Install,
+    request: &Request,
+) -> Result<Decision, Refusal> {
+    let start = state.start()?;
+    let set = asked.set.clone().unwrap_or_else(SetName::default_set);
+    check_set(start, &set)?;
+    let wanted = wanted_manifests(state, start, asked)?;
+    let mut draft = Draft::of(start);
+    let mut summary = Vec::new();
+    for manifest in &wanted {
+        take(&mut draft.layers, manifest, asked, &mut summary)?;
+    }
+    let mut members: Vec<Name> = wanted
+        .iter()
+        .map(|manifest| manifest.name.clone())
+        .collect();
+    members.extend(pull_needed(state, &mut draft.layers, &mut summary)?);
+    let target = draft.sets.entry(set).or_default();
+    for name in members {
+        if !target.contains(&name) {
+            target.push(name);
+        }
+    }
+    // An image that is installed but gone from the store is brought back by installing its file again.
+    let heals = asked
+        .files
+        .iter()
+        .any(|file| !state.images.contains_key(&file.manifest.digest));
+    if draft.layers == start.layers && draft.sets == start.sets && !heals {
+        let titles: Vec<String> = wanted.iter().map(|manifest| manifest.title()).collect();
+        return Ok(Decision::unchanged(format!(
+            "already installed: {}",
+            titles.join(", ")
+        )));
+    }
+    let files: Vec<&ImageFile> = asked.files.iter().collect();
+    let (generation, ops) = publish(state, layout, request, draft, &files)?;
+    summary.push(next_boot(generation.id));
+    Ok(Decision {
+        plan: Plan { ops },
+        summary,
+    })
+}
+
+/// Decides how the named layers are taken away, with those that only they needed.
+pub fn uninstall(
+    state: &State,
+    layout: &Layout,
+    names: &[Name],
+    request: &Request,
+) -> Result<Decision, Refusal> {
+    let start = state.start()?;
+    for name in names {
+        let Some(layer) = start.layer(name) else {
+            return Err(Refusal::new(
+                format!("layer {name} is not installed in generation {}", start.id),
+                "see the installed layers: layerctl status",
+            ));
+        };
+        let user = start.layers.iter().find(|other| {
+            other.requested && other.requires.contains(name) && !names.contains(&other.name)
+        });
+        if let Some(user) = user {
+            return Err(Refusal::new(
+                format!("layer {} is needed by layer {}", layer.name, user.name),
+                format!(
+                    "take both away: layerctl uninstall {} {}",
+                    user.name, layer.name
+                ),
+            ));
+        }
+    }
+    let mut draft = Draft::of(start);
+    draft.layers.retain(|layer| !names.contains(&layer.name));
+    drop_unneeded(&mut draft.layers);
+    for members in draft.sets.values_mut() {
+        members.retain(|name| draft.layers.iter().any(|layer| layer.name == *name));
+    }
+    let gone = start
+        .layers
+        .iter()
+        .filter(|old| draft.layers.iter().all(|l| l.name != old.name));
+    let mut summary: Vec<String> = gone
+        .map(|layer| format!("removed {}", layer.title()))
+        .collect();
+    let (generation, ops) = publish(state, layout, request, draft, &[])?;
+    summary.push(next_boot(generation.id));
+    Ok(Decision {
+        plan: Plan { ops },
+        summary,
+    })
+}
+
+fn check_set(start: &Generation, set: &SetName) -> Result<(), Refusal> {
+    if start.sets.contains_key(set) {
+        return Ok(());
+    }
+    let known: Vec<String> = start.sets.keys().map(ToString::to_string).collect();
+    Err(Refusal::new(
+        format!(
+            "generation {} has no set {set}, only {}",
+            start.id,
+            known.join(", ")
+        ),
+        format!("create it first: layerctl set create {set}"),
+    ))
+}
+
+/// The manifests of all that was asked for, files first; each name once.
+fn wanted_manifests<'a>(
+    state: &'a State,
+    start: &Generation,
+    asked: &'a Install,
+) -> Result<Vec<&'a Manifest>, Refusal> {
+    let mut wanted: BTreeMap<&Name, &Manifest> = BTreeMap::new();
+    let mut order = Vec::new();
+    for file in &asked.files {
+        let manifest = &file.manifest;
+        if manifest.kind != Kind::Layer {
+            return Err(Refusal::new(
+                format!("{} is a base, not a layer", file.path.display()),
+                format!("import it: layerctl base import {}", file.path.display()),
+            ));
+        }
+        if let Some(other) = wanted.insert(&manifest.name, manifest)
+            && other.digest != manifest.digest
+        {
+            return Err(Refusal::new(
+                format!(
+                    "two layers are named {}: versions {} and {}",
+                    manifest.name, other.version, manifest.version
+                ),
+                "name one of the two files only",
+            ));
+        }
+        order.push(manifest);
+    }
+    for name in &asked.names {
+        if wanted.contains_key(name) {
+            continue;
+        }
+        let manifest = installed(state, start, name).or_else(|| newest(state, name));
+        let manifest = manifest.ok_or_else(|| {
+            Refusal::new(
+                format!("the store has no layer named {name}"),
+                format!("give its image file: layerctl install ./{name}_VERSION.img"),
+            )
+        })?;
+        wanted.insert(name, manifest);
+        order.push(manifest);
+    }
+    order.dedup_by_key(|manifest| manifest.digest);
+    Ok(order)
+}
+
+/// The manifest of an installed layer: asking for it by name must not change its version.
+fn installed<'a>(state: &'a State, start: &Generation, name: &Name) -> Option<&'a Manifest> {
+    start
+        .layer(name)
+        .and_then(|layer| state.manifests.get(&layer.digest))
+}
+
+/// The newest layer of that name whose image the store has.
+fn newest<'a>(state: &'a State, name: &Name) -> Option<&'a Manifest> {
+    state
+        .manifests
+        .values()
+        .filter(|manifest| manifest.kind == Kind::Layer && manifest.name == *name)
+        .filter(|manifest| state.images.contains_key(&manifest.digest))
+        .max_by(|a, b| a.version.compare(&b.version))
+}
+
+/// Puts one asked-for layer among the others: in place of the one of that name, else on top.
+fn take(
+    layers: &mut Vec<Layer>,
+    manifest: &Manifest,
+    asked: &Install,
+    summary: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let new = Layer::from_manifest(manifest, true);
+    let Some(old) = layers.iter_mut().find(|layer| layer.name == manifest.name) else {
+        if let Some(twin) = layers.iter().find(|layer| layer.digest == manifest.digest) {
+            return Err(Refusal::new(
+                format!(
+                    "layer {} has the very image of layer {}",
+                    manifest.name, twin.name
+                ),
+                format!("uninstall that one first: layerctl uninstall {}", twin.name),
+            ));
+        }
+        summary.push(format!("added {}", new.title()));
+        layers.push(new);
+        return Ok(());
+    };
+    if old.digest != new.digest {
+        if !asked.replace {
+            return Err(Refusal::new(
+                format!(
+                    "a layer named {} is installed already: version {}, and this file is another image, version {}",
+                    old.name, old.version, new.version
+                ),
+                "to put the new one in its place: layerctl install --replace FILE",
+            ));
+        }
+        summary.push(format!("replaced {} by {}", old.title(), new.title()));
+    }
+    *old = new;
+    Ok(())
+}
+
+/// Adds what the layers need and do not have, from the store; gives the names added.
+fn pull_needed(
+    state: &State,
+    layers: &mut Vec<Layer>,
+    summary: &mut Vec<String>,
+) -> Result<Vec<Name>, Refusal> {
+    let mut pulled = Vec::new();
+    while let Some((user, need)) = layers.iter().find_map(|layer| {
+        let missing = layer
+            .requires
+            .iter()
+            .find(|name| layers.iter().all(|l| l.name != **name));
+        Some((layer.name.clone(), missing?.clone()))
+    }) {
+        let manifest = newest(state, &need).ok_or_else(|| {
+            Refusal::new(
+                format!("layer {user} needs layer {need}, which the store does not have"),
+                format!("give both files: layerctl install {user}_….img {need}_….img"),
+            )
+        })?;
+        let layer = Layer::from_manifest(manifest, false);
+        summary.push(format!("added {}, which {user} needs", layer.title()));
+        // Below the layer that needs it, as a package manager would have unpacked it first.
+        let at = layers
+            .iter()
+            .position(|layer| layer.name == user)
+            .unwrap_or(layers.len());
+        layers.insert(at, layer);
+        pulled.push(need);
+    }
+    Ok(pulled)
+}
+
+/// Drops the layers that nobody asked for and no other layer needs any more.
+fn drop_unneeded(layers: &mut Vec<Layer>) {
+    while let Some(at) = layers.iter().position(|layer| {
+        !layer.requested
+            && layers
+                .iter()
+                .all(|other| !other.requires.contains(&layer.name))
+    }) {
+        layers.remove(at);
+    }
+}

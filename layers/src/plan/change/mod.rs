@@ -1,0 +1,328 @@
+//! What a change does to the store. Each verb is a function from the store's [`State`] to a [`Decision`].
+//!
+//! A change starts from the generation that the next boot would take. It is rebuilt from what was asked for, each
+//! time; the one operation that makes it visible is the pointer's replacement, after all that it points to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::boot::{Pointers, previous};
+use super::{Op, Plan};
+use crate::generation::{self, Generation};
+use crate::id::{Digest, GenerationId};
+use crate::layout::Layout;
+use crate::manifest::Manifest;
+
+mod base;
+mod install;
+mod pointer;
+mod sets;
+
+pub use base::import_base;
+pub use install::{Install, install, uninstall};
+pub use pointer::{pin, rollback, unpin};
+pub use sets::{create_set, delete_set};
+
+/// All that a change's decision depends on, as read from a store under its lock.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The readable generations.
+    pub generations: BTreeMap<GenerationId, Generation>,
+    /// Generations whose record cannot be read, and why.
+    pub damaged: BTreeMap<GenerationId, String>,
+    /// The pointers.
+    pub pointers: Pointers,
+    /// Pointers that are there but cannot be read: path and reason.
+    pub damaged_pointers: Vec<(PathBuf, String)>,
+    /// Generations that cleanup keeps.
+    pub pinned: BTreeSet<GenerationId>,
+    /// The generation that runs now, if it is one of this store.
+    pub booted: Option<GenerationId>,
+    /// The highest number ever given to a generation.
+    pub serial: Option<GenerationId>,
+    /// Image files in the store, with their length in bytes.
+    pub images: BTreeMap<Digest, u64>,
+    /// Readable manifests in the store.
+    pub manifests: BTreeMap<Digest, Manifest>,
+    /// Generations that have an /etc upper.
+    pub etc_uppers: BTreeSet<GenerationId>,
+    /// Files and directories that were never published, or removed half-way.
+    pub leftovers: Vec<PathBuf>,
+}
+
+/// An image file that is to enter the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its description.
+    pub manifest: Manifest,
+}
+
+/// When a change is made and in which words: what the log and the generation say of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// RFC 3339, UTC.
+    pub time: String,
+    /// The command as it was asked for, on one line: `install htop`.
+    pub asked: String,
+}
+
+/// A decision: what will be done, and what people are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The operations; none when there is nothing to change.
+    pub plan: Plan,
+    /// One line each, for people.
+    pub summary: Vec<String>,
+}
+
+impl Decision {
+    /// Nothing has to be done, because of `why`.
+    pub fn unchanged(why: String) -> Self {
+        Self {
+            plan: Plan::default(),
+            summary: vec![why],
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_unchanged(&self) -> bool {
+        self.plan.ops.is_empty()
+    }
+}
+
+/// Why a change is not made. Nothing has been touched.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what}")]
+pub struct Refusal {
+    /// What happened.
+    pub what: String,
+    /// What to type.
+    pub hint: String,
+}
+
+impl Refusal {
+    /// A refusal from what happened and what to type.
+    pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl State {
+    /// The generation that a change starts from.
+    pub fn start(&self) -> Result<&Generation, Refusal> {
+        let Some(id) = self.pointers.default else {
+            return Err(match self.damaged_pointers.first() {
+                Some((path, why)) => Refusal::new(
+                    format!("{} {why}", path.display()),
+                    "choose the generation to boot: layerctl rollback ID",
+                ),
+                None => Refusal::new(
+                    "the store has no generation yet",
+                    "import a base first: layerctl base import IMAGE",
+                ),
+            });
+        };
+        self.readable(id)
+    }
+
+    /// Generation `id`, or why it cannot be used.
+    pub fn readable(&self, id: GenerationId) -> Result<&Generation, Refusal> {
+        let hint = "see which there are: layerctl status";
+        self.generations
+            .get(&id)
+            .ok_or_else(|| match self.damaged.get(&id) {
+                Some(why) => Refusal::new(format!("generation {id} is damaged: {why}"), hint),
+                None => Refusal::new(format!("there is no generation {id}"), hint),
+            })
+    }
+
+    /// Every generation's number, readable or not.
+    pub fn ids(&self) -> BTreeSet<GenerationId> {
+        self.generations
+            .keys()
+            .chain(self.damaged.keys())
+            .copied()
+            .collect()
+    }
+
+    /// Where a rollback without a number leads: the generation that the default one was made from, else the newest
+    /// that is older.
+    pub fn rollback_target(&self) -> Option<GenerationId> {
+        let default = self.pointers.default?;
+        self.generations
+            .get(&default)
+            .and_then(|generation| generation.parent)
+            .filter(|parent| self.generations.contains_key(parent))
+            .or_else(|| previous(default, &self.generations.keys().copied().collect()))
+    }
+
+    /// A number that no generation of this store ever had.
+    fn new_id(&self) -> Result<GenerationId, Refusal> {
+        let used = self
+            .ids()
+            .into_iter()
+            .chain(self.serial)
+            .chain(self.etc_uppers.iter().copied());
+        match used.max() {
+            None => Ok(GenerationId::FIRST),
+            Some(last) => last.next().ok_or_else(|| {
+                Refusal::new(
+                    "every generation number has been used",
+                    "start a new store: layerctl --root DIR init",
+                )
+            }),
+        }
+    }
+}
+
+/// What a new generation is made of; the rest follows from the store.
+struct Draft {
+    base: generation::Base,
+    layers: Vec<generation::Layer>,
+    sets: BTreeMap<crate::id::SetName, Vec<crate::id::Name>>,
+    writable: crate::policy::Policy,
+}
+
+impl Draft {
+    fn of(generation: &Generation) -> Self {
+        Self {
+            base: generation.base.clone(),
+            layers: generation.layers.clone(),
+            sets: generation.sets.clone(),
+            writable: generation.writable.clone(),
+        }
+    }
+}
+
+/// Gives the draft a number and the operations that publish it: images, manifests, serial, generation, pointer, log.
+fn publish(
+    state: &State,
+    layout: &Layout,
+    request: &Request,
+    draft: Draft,
+    new_images: &[&ImageFile],
+) -> Result<(Generation, Vec<Op>), Refusal> {
+    let id = state.new_id()?;
+    let generation = Generation {
+        schema: generation::SCHEMA,
+        id,
+        parent: state.pointers.default,
+        created: request.time.clone(),
+        reason: request.asked.clone(),
+        base: draft.base,
+        layers: draft.layers,
+        sets: draft.sets,
+        writable: draft.writable,
+    };
+    generation.check().map_err(|what| {
+        Refusal::new(
+            format!("this would make a generation that cannot boot: {what}"),
+            "see the layers: layerctl status",
+        )
+    })?;
+    check_images(state, &generation, new_images)?;
+    let mut ops: Vec<Op> = new_images
+        .iter()
+        .flat_map(|image| stage(state, layout, image))
+        .collect();
+    ops.push(Op::WriteFile {
+        path: layout.serial(),
+        text: id.record(),
+    });
+    ops.push(Op::PublishGeneration {
+        dir: layout.generation(id),
+        text: generation.to_string(),
+    });
+    ops.extend(point(state, layout, request, id));
+    Ok((generation, ops))
+}
+
+/// Every image of a new generation is in the store or on its way there, in its full length.
+fn check_images(
+    state: &State,
+    generation: &Generation,
+    new_images: &[&ImageFile],
+) -> Result<(), Refusal> {
+    let mut all = generation
+        .layers
+        .iter()
+        .map(|layer| (layer.title(), layer.digest))
+        .chain([(
+            format!("{} {}", generation.base.name, generation.base.version),
+            generation.base.digest,
+        )]);
+    let missing = all.find(|(_, digest)| {
+        !state.images.contains_key(digest)
+            && !new_images
+                .iter()
+                .any(|image| image.manifest.digest == *digest)
+    });
+    match missing {
+        None => Ok(()),
+        Some((title, digest)) => Err(Refusal::new(
+            format!(
+                "the image of {title} ({}) is missing from the store",
+                digest.short()
+            ),
+            "see what is damaged: layerctl verify; then install its file again or uninstall it",
+        )),
+    }
+}
+
+/// What brings an image into the store: nothing for one that is there in its full length.
+fn stage(state: &State, layout: &Layout, image: &ImageFile) -> Vec<Op> {
+    let manifest = &image.manifest;
+    let mut ops = Vec::new();
+    if state.images.get(&manifest.digest) != Some(&manifest.size) {
+        ops.push(Op::StageImage {
+            from: image.path.clone(),
+            to: layout.image(&manifest.digest),
+            digest: manifest.digest,
+            size: manifest.size,
+        });
+    }
+    if state.manifests.get(&manifest.digest) != Some(manifest) {
+        ops.push(Op::WriteFile {
+            path: layout.manifest(&manifest.digest),
+            text: manifest.to_string(),
+        });
+    }
+    ops
+}
+
+/// What makes `id` the generation to boot.
+fn point(state: &State, layout: &Layout, request: &Request, id: GenerationId) -> Vec<Op> {
+    let mut ops = Vec::new();
+    // A generation to try once was asked for before this change: it no longer is what the next boot shall take.
+    if state.pointers.next.is_some() {
+        ops.push(Op::Remove {
+            path: layout.next(),
+        });
+    }
+    ops.push(Op::WriteFile {
+        path: layout.default(),
+        text: id.record(),
+    });
+    ops.push(log(layout, request, id));
+    ops
+}
+
+/// The log's line: time, generation, what was asked, parted by tabs.
+fn log(layout: &Layout, request: &Request, id: GenerationId) -> Op {
+    Op::AppendLine {
+        path: layout.log(),
+        line: format!("{}\t{id}\t{}", request.time, request.asked),
+    }
+}
+
+/// What to say at the end of a change that made a generation.
+fn next_boot(id: GenerationId) -> String {
+    format!("generation {id} will boot next; the running system is unchanged")
+}

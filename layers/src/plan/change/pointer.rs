@@ -1,0 +1,103 @@
+//! `layerctl rollback`, `pin` and `unpin`: which generation boots and which are kept. No image byte is written.
+
+use super::{Decision, Plan, Refusal, Request, State, log, next_boot, point};
+use crate::id::GenerationId;
+use crate::layout::Layout;
+use crate::plan::Op;
+
+/// Decides how the next boot takes `id`, or the generation before the default one when none is named.
+pub fn rollback(
+    state: &State,
+    layout: &Layout,
+    id: Option<GenerationId>,
+    request: &Request,
+) -> Result<Decision, Refusal> {
+    let target = match id.or_else(|| state.rollback_target()) {
+        Some(target) => target,
+        None => {
+            state.start()?;
+            return Err(Refusal::new(
+                "there is no earlier generation to go back to",
+                "see which there are: layerctl status",
+            ));
+        }
+    };
+    let generation = state.readable(target)?;
+    if let Some(digest) = generation
+        .digests()
+        .find(|digest| !state.images.contains_key(digest))
+    {
+        return Err(Refusal::new(
+            format!(
+                "generation {target} cannot boot: image {} is missing",
+                digest.short()
+            ),
+            "choose another one: layerctl rollback ID",
+        ));
+    }
+    if state.pointers.default == Some(target) && state.pointers.next.is_none() {
+        return Ok(Decision::unchanged(format!(
+            "generation {target} is the default already"
+        )));
+    }
+    Ok(Decision {
+        plan: Plan {
+            ops: point(state, layout, request, target),
+        },
+        summary: vec![next_boot(target)],
+    })
+}
+
+/// Decides how cleanup is kept from removing `id`.
+pub fn pin(
+    state: &State,
+    layout: &Layout,
+    id: GenerationId,
+    request: &Request,
+) -> Result<Decision, Refusal> {
+    state.readable(id)?;
+    if state.pinned.contains(&id) {
+        return Ok(Decision::unchanged(format!(
+            "generation {id} is pinned already"
+        )));
+    }
+    let pin = Op::WriteFile {
+        path: layout.pin(id),
+        text: id.record(),
+    };
+    Ok(Decision {
+        plan: Plan {
+            ops: vec![pin, log(layout, request, id)],
+        },
+        summary: vec![format!("generation {id} is pinned: cleanup keeps it")],
+    })
+}
+
+/// Decides how `id` loses its pin.
+pub fn unpin(
+    state: &State,
+    layout: &Layout,
+    id: GenerationId,
+    request: &Request,
+) -> Result<Decision, Refusal> {
+    if !state.pinned.contains(&id) {
+        // A pin may outlive a damaged generation; only a number that means nothing is refused.
+        if !state.damaged.contains_key(&id) {
+            state.readable(id)?;
+        }
+        return Ok(Decision::unchanged(format!(
+            "generation {id} is not pinned"
+        )));
+    }
+    Ok(Decision {
+        plan: Plan {
+            ops: vec![
+                Op::Remove {
+                    path: layout.pin(id),
+                },
+                log(layout, request, id),
+            ],
+        },
+        summary: vec![format!("generation {id} is no longer pinned")],
+    })
+}

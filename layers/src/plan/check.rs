@@ -1,0 +1,162 @@
+//! Lints a plan before it is carried out: what no plan may do, whatever it was made for.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use thiserror::Error;
+
+use super::{Op, Overlay, Plan};
+use crate::layout::{BootPaths, Layout};
+
+/// The longest value of one mount option (`fsconfig(2)`: a string has at most 256 bytes with its end).
+pub const VALUE_MAX: usize = 255;
+/// The most lower directories (`OVL_MAX_STACK`, Linux 6.12).
+pub const LOWERS_MAX: usize = 500;
+
+/// A rule that a plan breaks.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the plan is faulty at operation {at}: {what} ({op})")]
+pub struct Fault {
+    /// The operation's place, from 1 on.
+    pub at: usize,
+    /// The operation.
+    pub op: String,
+    /// The rule.
+    pub what: String,
+}
+
+/// Checks a boot's plan.
+pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
+    let mut mounted: BTreeSet<&Path> = BTreeSet::new();
+    let state = paths.state();
+    let mut uppers: BTreeSet<&Path> = BTreeSet::new();
+    each(plan, |op| {
+        if let Op::MountOverlay(overlay) = op {
+            check_overlay(overlay)?;
+            let sources = overlay
+                .lowers
+                .iter()
+                .chain(overlay.upper.iter().map(|u| &u.upper));
+            for source in sources {
+                reachable(source, &mounted, &state)?;
+            }
+            if let Some(upper) = &overlay.upper
+                && !uppers.insert(&upper.upper)
+            {
+                return Err("two overlays write to one upper".to_owned());
+            }
+        }
+        if let Op::Bind { from, .. } = op {
+            reachable(from, &mounted, &state)?;
+        }
+        if matches!(
+            op,
+            Op::StageImage { .. } | Op::PublishGeneration { .. } | Op::AppendLine { .. }
+        ) {
+            return Err("a boot changes no image and no generation".to_owned());
+        }
+        if let Some(at) = op.mount_point() {
+            let below_root = at.starts_with(&paths.sysroot) && at != paths.sysroot;
+            if below_root && !mounted.contains(paths.sysroot.as_path()) {
+                return Err("it mounts below a root that is not there yet".to_owned());
+            }
+            if !mounted.insert(at) {
+                return Err("something is mounted there already".to_owned());
+            }
+        }
+        Ok(())
+    })?;
+    if mounted.contains(paths.sysroot.as_path()) {
+        return Ok(());
+    }
+    Err(Fault {
+        at: plan.ops.len(),
+        op: "end".to_owned(),
+        what: "no root is mounted".to_owned(),
+    })
+}
+
+fn check_overlay(overlay: &Overlay) -> Result<(), String> {
+    let mut values = overlay.lowers.iter().chain(
+        overlay
+            .upper
+            .iter()
+            .flat_map(|upper| [&upper.upper, &upper.work]),
+    );
+    if let Some(long) = values.find(|path| path.as_os_str().len() > VALUE_MAX) {
+        return Err(format!(
+            "{} has more than {VALUE_MAX} bytes",
+            long.display()
+        ));
+    }
+    if overlay.lowers.len() > LOWERS_MAX {
+        return Err(format!(
+            "{} lowers, at most {LOWERS_MAX} fit",
+            overlay.lowers.len()
+        ));
+    }
+    if overlay.lowers.iter().collect::<BTreeSet<_>>().len() != overlay.lowers.len() {
+        return Err("one lower is named twice".to_owned());
+    }
+    let least = if overlay.upper.is_some() { 1 } else { 2 };
+    if overlay.lowers.len() < least {
+        return Err(format!(
+            "{} lowers, at least {least} are needed",
+            overlay.lowers.len()
+        ));
+    }
+    match &overlay.upper {
+        Some(upper) if upper.upper.parent() != upper.work.parent() => {
+            Err("upper and work directory lie apart".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn reachable(path: &Path, mounted: &BTreeSet<&Path>, state: &Path) -> Result<(), String> {
+    if path.starts_with(state) || mounted.iter().any(|at| path.starts_with(at)) {
+        return Ok(());
+    }
+    Err(format!("{} is on nothing that is mounted", path.display()))
+}
+
+/// Checks a change's plan: what it points to is there before the pointer, and nothing of the store is overwritten.
+pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
+    let mut pointed = false;
+    each(plan, |op| {
+        let path = match op {
+            Op::StageImage { to, .. } => to,
+            Op::PublishGeneration { dir, .. } => dir,
+            Op::WriteFile { path, .. } | Op::AppendLine { path, .. } | Op::Remove { path } => path,
+            _ => return Err("a change mounts nothing".to_owned()),
+        };
+        if !path.starts_with(layout.top()) || path == layout.top() {
+            return Err("it touches what is not in the store".to_owned());
+        }
+        let log = matches!(op, Op::AppendLine { path, .. } if *path == layout.log());
+        if pointed && !log {
+            return Err("it comes after the pointer that makes the change visible".to_owned());
+        }
+        let pointer = [layout.default(), layout.good()].contains(path);
+        match op {
+            Op::Remove { .. } if pointer => return Err("it removes a pointer".to_owned()),
+            Op::AppendLine { .. } if !log => return Err("only the log grows".to_owned()),
+            Op::WriteFile { .. } if pointer => pointed = true,
+            _ => {}
+        }
+        Ok(())
+    })
+}
+
+fn each<'a>(
+    plan: &'a Plan,
+    mut rule: impl FnMut(&'a Op) -> Result<(), String>,
+) -> Result<(), Fault> {
+    plan.ops.iter().enumerate().try_for_each(|(index, op)| {
+        rule(op).map_err(|what| Fault {
+            at: index + 1,
+            op: op.to_string(),
+            what,
+        })
+    })
+}

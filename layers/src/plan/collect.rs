@@ -1,0 +1,117 @@
+//! `layerctl cleanup`: what no generation that is kept can reach any more.
+
+use std::collections::BTreeSet;
+
+use super::change::{Decision, Refusal, Request, State};
+use super::{Op, Plan};
+use crate::id::{Digest, GenerationId};
+use crate::layout::Layout;
+
+/// Generations that are never removed: booted, default, next, good, the one that ran last, and the pinned ones.
+pub fn protected(state: &State) -> BTreeSet<GenerationId> {
+    let pointers = &state.pointers;
+    [
+        state.booted,
+        pointers.default,
+        pointers.next,
+        pointers.good,
+        pointers.ran,
+    ]
+    .into_iter()
+    .flatten()
+    .chain(state.pinned.iter().copied())
+    .collect()
+}
+
+/// Decides what to remove: generations that are not protected and not among the `keep` newest, then the images,
+/// manifests and /etc uppers that only they used, and what unfinished changes left behind.
+pub fn cleanup(
+    state: &State,
+    layout: &Layout,
+    keep: usize,
+    request: &Request,
+) -> Result<Decision, Refusal> {
+    refuse_damaged(state)?;
+    let mut kept = protected(state);
+    kept.extend(state.generations.keys().rev().take(keep));
+    let gone: Vec<GenerationId> = state
+        .generations
+        .keys()
+        .filter(|id| !kept.contains(id))
+        .copied()
+        .collect();
+    let reachable: BTreeSet<Digest> = state
+        .generations
+        .values()
+        .filter(|generation| kept.contains(&generation.id))
+        .flat_map(|generation| generation.digests().collect::<Vec<_>>())
+        .collect();
+
+    // Generations go first: a record that names a missing image is never seen.
+    let mut ops: Vec<Op> = gone
+        .iter()
+        .map(|id| Op::Remove {
+            path: layout.generation(*id),
+        })
+        .collect();
+    let stale_uppers = state.etc_uppers.iter().filter(|id| !kept.contains(id));
+    ops.extend(stale_uppers.map(|id| Op::Remove {
+        path: layout.etc_uppers().join(id.to_string()),
+    }));
+    let loose_images: Vec<_> = state
+        .images
+        .iter()
+        .filter(|(digest, _)| !reachable.contains(digest))
+        .collect();
+    ops.extend(loose_images.iter().map(|(digest, _)| Op::Remove {
+        path: layout.image(digest),
+    }));
+    let loose_manifests = state
+        .manifests
+        .keys()
+        .filter(|digest| !reachable.contains(digest));
+    ops.extend(loose_manifests.map(|digest| Op::Remove {
+        path: layout.manifest(digest),
+    }));
+    ops.extend(
+        state
+            .leftovers
+            .iter()
+            .map(|path| Op::Remove { path: path.clone() }),
+    );
+
+    if ops.is_empty() {
+        return Ok(Decision::unchanged("nothing to clean up".to_owned()));
+    }
+    let mut summary: Vec<String> = gone
+        .iter()
+        .map(|id| format!("removed generation {id}"))
+        .collect();
+    let bytes: u64 = loose_images.iter().map(|(_, size)| *size).sum();
+    summary.push(format!(
+        "removed {} images, {bytes} bytes",
+        loose_images.len()
+    ));
+    let line = format!("{}\t-\t{}", request.time, request.asked);
+    ops.push(Op::AppendLine {
+        path: layout.log(),
+        line,
+    });
+    Ok(Decision {
+        plan: Plan { ops },
+        summary,
+    })
+}
+
+/// What a damaged generation or pointer needs is unknown, so nothing may be removed.
+fn refuse_damaged(state: &State) -> Result<(), Refusal> {
+    let generation = state.damaged.iter().next().map(|(id, why)| {
+        let hint = "see which still boot: layerctl status; to drop the damaged one, remove its directory by hand";
+        Refusal::new(format!("generation {id} is damaged: {why}; nothing was removed"), hint)
+    });
+    let pointer = state.damaged_pointers.first().map(|(path, why)| {
+        let what = format!("{} {why}; nothing was removed", path.display());
+        Refusal::new(what, "choose the generation to boot: layerctl rollback ID")
+    });
+    generation.or(pointer).map_or(Ok(()), Err)
+}

@@ -1,0 +1,116 @@
+//! Publishing: write beside, fsync, rename, fsync the directory. After a crash a reader sees the old or the new,
+//! never a part.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::layout::UNPUBLISHED;
+
+/// The name beside `path` under which it is made: the same each time, so that a later try replaces what an earlier
+/// one left.
+pub fn beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(UNPUBLISHED);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+/// Whether a file name is one of those that [`beside`] makes.
+pub fn is_unpublished(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(UNPUBLISHED.as_bytes())
+}
+
+/// Publishes a file that holds `text`, mode 0600.
+pub fn file(path: &Path, text: &str) -> io::Result<()> {
+    let temporary = beside(path);
+    write_synced(&temporary, text)?;
+    rename(&temporary, path)
+}
+
+/// Publishes a directory, mode 0700, that holds one file `name` with `text`. Refused if it is there already.
+pub fn directory(path: &Path, name: &str, text: &str) -> io::Result<()> {
+    let temporary = beside(path);
+    remove_any(&temporary)?;
+    DirBuilder::new().mode(0o700).create(&temporary)?;
+    write_synced(&temporary.join(name), text)?;
+    sync(&temporary)?;
+    // A generation's number is never used twice: an existing one must not be replaced, not even if it is empty.
+    rustix::fs::renameat_with(
+        rustix::fs::CWD,
+        &temporary,
+        rustix::fs::CWD,
+        path,
+        rustix::fs::RenameFlags::NOREPLACE,
+    )?;
+    sync_parent(path)
+}
+
+/// Moves `temporary`, whose content is on disk, to `path`, durably.
+pub fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(temporary, path)?;
+    sync_parent(path)
+}
+
+/// Adds one line to a file, durably; makes it if it is missing.
+pub fn append(path: &Path, line: &str) -> io::Result<()> {
+    let mut log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    log.write_all(format!("{line}\n").as_bytes())?;
+    log.sync_all()
+}
+
+/// Removes a file or a whole directory: renamed away first, so that nobody sees half of it. What is missing is fine.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    if is_unpublished(name) {
+        return remove_any(path);
+    }
+    let aside = beside(path);
+    remove_any(&aside)?;
+    match fs::rename(path, &aside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    sync_parent(path)?;
+    remove_any(&aside)
+}
+
+/// Flushes a directory's entries to disk.
+pub fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    sync(path.parent().unwrap_or(Path::new("/")))
+}
+
+fn write_synced(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Removes whatever is at `path`, if anything is.
+pub fn remove_any(path: &Path) -> io::Result<()> {
+    let result = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

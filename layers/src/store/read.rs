@@ -1,0 +1,255 @@
+//! Reads a store: schema, pointers, generations, images, manifests. Nothing is repaired and nothing is skipped in
+//! silence: what cannot be read is named with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::{StoreError, publish};
+use crate::generation::{Generation, GenerationError};
+use crate::id::{Digest, GenerationId};
+use crate::layout::{Layout, SCHEMA};
+use crate::manifest::Manifest;
+use crate::plan::boot::Pointers;
+use crate::plan::change::State;
+
+/// Longest record, manifest or generation that is read, in bytes: 500 layers need a fifth of it.
+const TEXT_MAX: u64 = 1 << 20;
+
+/// Checks that the state file system mounted at `state` has a store that this code knows.
+pub fn open(state: &Path) -> Result<Layout, StoreError> {
+    let layout = Layout::new(state);
+    let path = layout.schema();
+    let text = match text(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StoreError::Missing(layout.top().to_owned()));
+        }
+        Err(error) => return Err(StoreError::io("read", &path, error)),
+    };
+    match text.trim().parse::<u32>() {
+        Ok(SCHEMA) => Ok(layout),
+        Ok(found) => Err(StoreError::Newer {
+            path: layout.top().to_owned(),
+            found,
+        }),
+        Err(_) => Err(StoreError::Schema(path)),
+    }
+}
+
+/// Makes an empty store; `false` if there is one already. The schema comes last, so a half-made one is made again.
+pub fn init(state: &Path) -> Result<bool, StoreError> {
+    match open(state) {
+        Ok(_) => return Ok(false),
+        Err(StoreError::Missing(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let layout = Layout::new(state);
+    for directory in layout.directories() {
+        match fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(StoreError::io("create", &directory, error));
+            }
+            _ => {}
+        }
+    }
+    publish::file(&layout.schema(), &format!("{SCHEMA}\n"))
+        .and_then(|()| publish::sync(state))
+        .map_err(|error| StoreError::io("create", &layout.schema(), error))?;
+    Ok(true)
+}
+
+/// Reads all that a change depends on. `booted` is the generation that runs now, where that is known.
+pub fn read_state(layout: &Layout, booted: Option<GenerationId>) -> Result<State, StoreError> {
+    let mut state = State {
+        booted,
+        ..State::default()
+    };
+    (state.pointers, state.damaged_pointers) = pointers(layout);
+    for id in generation_ids(layout)? {
+        match generation(layout, id) {
+            Ok(found) => drop(state.generations.insert(id, found)),
+            Err(why) => drop(state.damaged.insert(id, why)),
+        }
+    }
+    state.booted = booted.filter(|id| state.ids().contains(id));
+    state.pinned = entries(&layout.pins())?
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    state.serial = pointer(&layout.serial()).unwrap_or(None);
+    state.etc_uppers = etc_uppers(layout)?;
+    images(layout, &mut state)?;
+    for directory in [
+        layout.top().to_owned(),
+        layout.store(),
+        layout.generations(),
+        layout.boot(),
+        layout.pins(),
+        layout.etc_uppers(),
+    ] {
+        let names = entries(&directory)?;
+        let left = names
+            .iter()
+            .filter(|name| publish::is_unpublished(name.as_ref()));
+        state
+            .leftovers
+            .extend(left.map(|name| directory.join(name)));
+    }
+    Ok(state)
+}
+
+/// Reads a generation's record; the error is a sentence's end: `cannot be read: …`.
+pub fn generation(layout: &Layout, id: GenerationId) -> Result<Generation, String> {
+    let path = layout.generation_file(id);
+    let text =
+        text(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let generation = Generation::parse(&text).map_err(|error| match error {
+        // The message of a TOML error has several lines; a console line is one.
+        GenerationError::Syntax(syntax) => {
+            format!("{} does not parse: {}", path.display(), one_line(&syntax))
+        }
+        other => format!("{} {other}", path.display()),
+    })?;
+    if generation.id != id {
+        return Err(format!(
+            "{} says that it is generation {}",
+            path.display(),
+            generation.id
+        ));
+    }
+    Ok(generation)
+}
+
+/// A TOML error on one line: the place and the message, without the quoted text.
+fn one_line(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let place = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("TOML parse error ");
+    format!("{} ({place})", error.message())
+}
+
+/// The numbers of all generations, readable or not.
+pub fn generation_ids(layout: &Layout) -> Result<BTreeSet<GenerationId>, StoreError> {
+    Ok(entries(&layout.generations())?
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect())
+}
+
+/// Generations that have an /etc upper of their own, whole.
+pub fn etc_uppers(layout: &Layout) -> Result<BTreeSet<GenerationId>, StoreError> {
+    let directory = layout.etc_uppers();
+    let names = entries(&directory)?;
+    let whole = names
+        .iter()
+        .filter(|name| directory.join(name).join("upper").is_dir());
+    Ok(whole.filter_map(|name| name.parse().ok()).collect())
+}
+
+/// The pointers in `boot/`, and those that are there but cannot be read.
+pub fn pointers(layout: &Layout) -> (Pointers, Vec<(PathBuf, String)>) {
+    let mut damaged = Vec::new();
+    let mut read = |path: PathBuf| match pointer(&path) {
+        Ok(found) => found,
+        Err(why) => {
+            damaged.push((path, why));
+            None
+        }
+    };
+    let pointers = Pointers {
+        default: read(layout.default()),
+        next: read(layout.next()),
+        good: read(layout.good()),
+        ran: read(layout.ran()),
+    };
+    (pointers, damaged)
+}
+
+fn pointer(path: &Path) -> Result<Option<GenerationId>, String> {
+    match text(path) {
+        Ok(text) => GenerationId::from_str(text.trim_end_matches('\n'))
+            .map(Some)
+            .map_err(|_| {
+                format!(
+                    "holds no generation number but {:?}",
+                    text.chars().take(20).collect::<String>()
+                )
+            }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
+}
+
+fn images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
+    let directory = layout.store();
+    for name in entries(&directory)? {
+        let path = directory.join(&name);
+        if let Some(digest) = digest_of(&name, ".img") {
+            let metadata =
+                fs::metadata(&path).map_err(|error| StoreError::io("read", &path, error))?;
+            state.images.insert(digest, metadata.len());
+        } else if let Some(digest) = digest_of(&name, ".toml")
+            && let Some(manifest) = text(&path)
+                .ok()
+                .and_then(|text| Manifest::parse(&text).ok())
+        {
+            state.manifests.insert(digest, manifest);
+        }
+    }
+    Ok(())
+}
+
+fn digest_of(name: &str, ending: &str) -> Option<Digest> {
+    name.strip_suffix(ending)?.parse().ok()
+}
+
+/// The lines of the log, oldest first: time, generation (`-` for none), what was asked.
+pub fn log(layout: &Layout) -> Result<Vec<[String; 3]>, StoreError> {
+    let path = layout.log();
+    let text = match fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(StoreError::io("read", &path, error)),
+    };
+    Ok(text
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.splitn(3, '\t').map(str::to_owned);
+            Some([parts.next()?, parts.next()?, parts.next()?])
+        })
+        .collect())
+}
+
+/// Names in a directory, sorted; a missing directory has none. Names that are no UTF-8 are none of ours.
+fn entries(directory: &Path) -> Result<Vec<String>, StoreError> {
+    let listing = match fs::read_dir(directory) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("read", directory, error)),
+    };
+    let mut names = BTreeMap::new();
+    for entry in listing {
+        let entry = entry.map_err(|error| StoreError::io("read", directory, error))?;
+        if let Ok(name) = entry.file_name().into_string() {
+            names.insert(name, ());
+        }
+    }
+    Ok(names.into_keys().collect())
+}
+
+/// A small text file's content.
+fn text(path: &Path) -> io::Result<String> {
+    let length = fs::metadata(path)?.len();
+    if length > TEXT_MAX {
+        let what = format!("it has {length} bytes, more than a record can have");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    fs::read_to_string(path)
+}

@@ -1,0 +1,46 @@
+//! `layerctl verify`: are the store's images what their names say?
+
+use std::io;
+
+use super::stage::{self, Progress};
+use crate::exec::HostError;
+use crate::id::Digest;
+use crate::layout::Layout;
+use crate::plan::change::State;
+
+/// What became of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its bytes hash to its name.
+    Good,
+    /// They do not.
+    Damaged {
+        /// What they hash to.
+        is: Digest,
+    },
+    /// A generation names it and it is not there.
+    Missing,
+    /// It cannot be read.
+    Unreadable(String),
+}
+
+/// Checks one image, reading all of its bytes.
+pub fn image(layout: &Layout, digest: &Digest, progress: &mut Progress<'_>) -> Verdict {
+    match stage::hash(&layout.image(digest), progress) {
+        Ok(is) if is == *digest => Verdict::Good,
+        Ok(is) => Verdict::Damaged { is },
+        Err(HostError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Verdict::Missing
+        }
+        Err(error) => Verdict::Unreadable(error.to_string()),
+    }
+}
+
+/// Every image that is in the store or that a generation names.
+pub fn all(state: &State) -> std::collections::BTreeSet<Digest> {
+    let named = state
+        .generations
+        .values()
+        .flat_map(|generation| generation.digests().collect::<Vec<_>>());
+    state.images.keys().copied().chain(named).collect()
+}
