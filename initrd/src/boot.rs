@@ -1,0 +1,184 @@
+//! Boots the first candidate that can be booted: read, plan, check, execute; where that fails, undo and take the next.
+
+use std::fmt;
+
+use layers::cmdline::BootRequest;
+use layers::exec::{Failure, Host, HostError, execute, undo};
+use layers::generation::Generation;
+use layers::id::{GenerationId, Name};
+use layers::layout::{BootPaths, Layout};
+use layers::plan::boot::{BootFacts, BootPlan, candidates, missing_choice, plan_boot};
+use layers::plan::check::check_boot;
+use layers::plan::{Op, Overlay};
+use layers::report::{self, BootReport, FailedCandidate};
+use layers::store::{self, StoreError, facts, read};
+use log::{error, info, warn};
+use thiserror::Error;
+
+/// What is known of the machine, outside the store.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// The kernel command line as it was given.
+    pub cmdline: String,
+    /// The running kernel's release.
+    pub kernel: Option<String>,
+    /// Why the state file system cannot be written, if it can't.
+    pub read_only: Option<String>,
+}
+
+/// Why nothing boots.
+#[derive(Debug, Error)]
+pub enum BootError {
+    /// The store cannot be read at all.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Every candidate failed.
+    #[error("no generation boots")]
+    NoCandidate(Vec<FailedCandidate>),
+}
+
+/// Tries the candidates in order; gives the report of the one that is mounted at the new root.
+///
+/// The steps in the report are the caller's to add.
+pub fn boot(
+    request: &BootRequest,
+    machine: &Machine,
+    paths: &BootPaths,
+    host: &mut dyn Host,
+) -> Result<BootReport, BootError> {
+    let layout = store::open(&paths.state())?;
+    let ids = read::generation_ids(&layout)?;
+    let (pointers, damaged) = read::pointers(&layout);
+    let mut problems: Vec<String> =
+        damaged.iter().map(|(path, why)| format!("{} {why}", path.display())).collect();
+    problems.extend(missing_choice(request, &pointers, &ids));
+    problems.iter().for_each(|problem| error!("{problem}"));
+
+    let mut facts = facts::store(&layout)?;
+    facts.kernel.clone_from(&machine.kernel);
+    facts.read_only.clone_from(&machine.read_only);
+    let order = candidates(request, &pointers, &ids);
+    let mut failed = Vec::new();
+    for (place, &id) in order.iter().enumerate() {
+        let attempt = Attempt { request, paths, layout: &layout, id };
+        match attempt.run(facts.clone(), host) {
+            Ok(plan) => return Ok(report(machine, id, plan, problems, failed)),
+            Err(why) => {
+                error!("generation {id} does not boot: {why}{}", Next(order.get(place + 1)));
+                failed.push(FailedCandidate { id, why });
+            }
+        }
+    }
+    Err(BootError::NoCandidate(failed))
+}
+
+/// The end of the line about a candidate that failed.
+struct Next<'a>(Option<&'a GenerationId>);
+
+impl fmt::Display for Next<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(id) => write!(f, "; trying generation {id}"),
+            None => f.write_str("; no other is left"),
+        }
+    }
+}
+
+fn report(
+    machine: &Machine,
+    generation: GenerationId,
+    plan: BootPlan,
+    mut problems: Vec<String>,
+    failed: Vec<FailedCandidate>,
+) -> BootReport {
+    for problem in &plan.problems {
+        error!("{problem}");
+    }
+    for skipped in &plan.skipped {
+        warn!("layer {} is left out: {}", skipped.name, skipped.why);
+    }
+    info!("generation {generation} with {} layers", plan.layers.len());
+    problems.extend(plan.problems);
+    BootReport {
+        schema: report::SCHEMA,
+        cmdline: machine.cmdline.clone(),
+        generation,
+        layers: plan.layers,
+        skipped: plan.skipped,
+        problems,
+        writable: plan.writable,
+        failed,
+        steps: Vec::new(),
+    }
+}
+
+/// One candidate's turn.
+struct Attempt<'a> {
+    request: &'a BootRequest,
+    paths: &'a BootPaths,
+    layout: &'a Layout,
+    id: GenerationId,
+}
+
+impl Attempt<'_> {
+    /// Mounts the candidate. What turns out to be unusable on the way becomes a fact, and the plan is made again: each
+    /// turn has one usable layer less or writes nothing, so it ends.
+    fn run(&self, mut facts: BootFacts, host: &mut dyn Host) -> Result<BootPlan, String> {
+        let generation = read::generation(self.layout, self.id)?;
+        facts.images = facts::images(self.layout, &generation);
+        loop {
+            let plan = plan_boot(self.request, &generation, &facts, self.paths)
+                .map_err(|refusal| refusal.to_string())?;
+            check_boot(&plan.plan, self.paths).map_err(|fault| fault.to_string())?;
+            if self.request.show_plan {
+                plan.plan.ops.iter().for_each(|op| warn!("plan: {op}"));
+            }
+            let Err(failure) = execute(&plan.plan, host) else { return Ok(plan) };
+            for left in undo(&plan.plan, failure.done, host) {
+                warn!("{left}");
+            }
+            self.learn(&plan, &generation, failure, &mut facts)?;
+        }
+    }
+
+    /// Turns a failed operation into a fact for the next plan, or into the reason why this candidate does not boot.
+    fn learn(
+        &self,
+        plan: &BootPlan,
+        generation: &Generation,
+        failure: Failure,
+        facts: &mut BootFacts,
+    ) -> Result<(), String> {
+        let why = failure.source.to_string();
+        match plan.plan.ops.get(failure.done) {
+            Some(Op::MountImage { at, .. }) => {
+                let mounted_there = |name: &&Name| self.paths.layer(name) == *at;
+                let layer = plan.layers.iter().find(mounted_there);
+                let layer = layer.and_then(|name| generation.layer(name)).ok_or(why.clone())?;
+                facts.images.insert(layer.digest, Err(format!("cannot be mounted: {why}")));
+                Ok(())
+            }
+            Some(op) if self.writes_state(op) && facts.read_only.is_none() => {
+                if let HostError::Stopped(_) = failure.source {
+                    return Err(why);
+                }
+                facts.read_only = Some(format!("the state file system cannot be written: {why}"));
+                Ok(())
+            }
+            _ => Err(why),
+        }
+    }
+
+    /// Whether an operation needs a state file system with room and without errors.
+    fn writes_state(&self, op: &Op) -> bool {
+        let path = match op {
+            Op::MakeUpper { upper, .. } => &upper.upper,
+            Op::CloneUpper { to, .. } => to,
+            Op::WipeUpper { dir, .. } => dir,
+            Op::WriteFile { path, .. } | Op::Remove { path } => path,
+            Op::MountOverlay(Overlay { upper: Some(upper), .. }) => &upper.upper,
+            _ => return false,
+        };
+        path.starts_with(self.layout.top())
+    }
+}

@@ -1,0 +1,298 @@
+//! What is shown and done when nothing can be started: the screen is a pure function, the end is one system call.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "starts the shell that the initramfs was built with"
+)]
+
+use std::{fmt::Write, io, path::Path, process::Command};
+
+use layers::cmdline::OnFail;
+use nix::{
+    sys::reboot::{RebootMode, reboot},
+    unistd::{pause, sync},
+};
+
+/// The shell's place in the initramfs.
+pub const SHELL: &str = "/bin/sh";
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Failure {
+    /// What kept the boot from looking for generations at all, if that is what happened.
+    pub problem: Option<String>,
+    /// The state file system, where it was found: its device, type and label in one line.
+    pub state: Option<String>,
+    /// The generations that were tried, in order.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A generation that could not be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its number, or what its directory is called.
+    pub id: String,
+    /// Why, one text for each reason.
+    pub reasons: Vec<String>,
+}
+
+/// What is done after the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The screen stays until somebody restarts the machine.
+    Wait,
+    /// As [`Self::Wait`], though a shell was asked for: the initramfs holds none.
+    WaitWithoutShell,
+    /// The machine restarts.
+    Reboot,
+    /// The machine is switched off.
+    Poweroff,
+    /// A shell; the machine restarts when it is left.
+    Shell,
+}
+
+impl Ending {
+    /// What `layers.onfail=` asks for, as far as the initramfs can: `has_shell` says whether it was built with one.
+    pub fn of(onfail: OnFail, has_shell: bool) -> Self {
+        match onfail {
+            OnFail::Fallback => Self::Wait,
+            OnFail::Reboot => Self::Reboot,
+            OnFail::Poweroff => Self::Poweroff,
+            OnFail::Shell if has_shell => Self::Shell,
+            OnFail::Shell => Self::WaitWithoutShell,
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Wait => {
+                "Restart with Ctrl-Alt-Del, or switch the machine off: nothing is being written."
+            }
+            Self::WaitWithoutShell => {
+                "layers.onfail=shell: this initrd was built without a shell (layerctl initrd --shell FILE).\n\
+                 Restart with Ctrl-Alt-Del, or switch the machine off: nothing is being written."
+            }
+            Self::Reboot => "layers.onfail=reboot: restarting now.",
+            Self::Poweroff => "layers.onfail=poweroff: switching off now.",
+            Self::Shell => "layers.onfail=shell: a shell follows; leave it with exit to restart.",
+        }
+    }
+}
+
+/// Renders the screen: what failed, what is unharmed, what to type. Lines end with `\n`, the last one too.
+pub fn screen(failure: &Failure, ending: Ending) -> String {
+    let mut text = String::from("\n--- layers: nothing could be started ---\n\n");
+    if let Some(problem) = &failure.problem {
+        paragraph(&mut text, "", problem);
+    }
+    if let Some(state) = &failure.state {
+        let _ = writeln!(text, "State file system: {}", clean(state));
+    }
+    if !failure.candidates.is_empty() {
+        text.push_str("Generations tried:\n");
+    }
+    for Candidate { id, reasons } in &failure.candidates {
+        let _ = writeln!(text, "  generation {}:", clean(id));
+        for reason in reasons {
+            paragraph(&mut text, "    ", reason);
+        }
+    }
+    if failure.candidates.is_empty() {
+        text.push_str("No generation was tried.\n");
+    }
+    text.push_str(
+        "\nUnharmed: every image and every generation. Starting up never writes to them.\n\
+         \n\
+         What to do: at the boot loader's menu press e and add to the line of the kernel\n",
+    );
+    for (key, meaning) in advice(failure) {
+        let _ = writeln!(text, "  {key:<25}{meaning}");
+    }
+    let _ = writeln!(text, "\n{}", ending.sentence());
+    text
+}
+
+/// The command-line keys that can help against this failure.
+fn advice(failure: &Failure) -> Vec<(&'static str, &'static str)> {
+    if failure.state.is_none() {
+        return vec![
+            (
+                "layers.state=UUID=...",
+                "or LABEL=, PARTUUID=, PARTLABEL=, /dev/...: where the state is",
+            ),
+            (
+                "layers.timeout=120",
+                "to wait longer for a slow disk (seconds)",
+            ),
+            (
+                "layers.onfail=reboot",
+                "or poweroff, shell: what to do when this happens again",
+            ),
+        ];
+    }
+    vec![
+        (
+            "layers.generation=NUMBER",
+            "to start this generation, or previous",
+        ),
+        ("layers.set=none", "to start the base alone, without layers"),
+        ("layers.skip=NAME,...", "to leave out these layers"),
+        (
+            "layers.ephemeral",
+            "to start without the files in /etc, /var and /home",
+        ),
+        (
+            "layers.onfail=reboot",
+            "or poweroff, shell: what to do when this happens again",
+        ),
+    ]
+}
+
+fn paragraph(text: &mut String, indent: &str, reason: &str) {
+    for line in reason.lines() {
+        let _ = writeln!(text, "{indent}{}", clean(line));
+    }
+}
+
+// A label or a file name must not steer the terminal.
+fn clean(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                '?'
+            } else {
+                character
+            }
+        })
+        .collect()
+}
+
+/// Whether the initramfs was built with a shell.
+pub fn has_shell() -> bool {
+    Path::new(SHELL).exists()
+}
+
+/// Does what the screen has announced. PID 1 must not end, so this never returns.
+pub fn end(ending: Ending) -> ! {
+    sync();
+    match ending {
+        Ending::Wait | Ending::WaitWithoutShell => {}
+        Ending::Reboot => restart(RebootMode::RB_AUTOBOOT),
+        Ending::Poweroff => restart(RebootMode::RB_POWER_OFF),
+        Ending::Shell => match run_shell() {
+            Ok(()) => restart(RebootMode::RB_AUTOBOOT),
+            Err(error) => log::error!("cannot start {SHELL}: {error}"),
+        },
+    }
+    loop {
+        pause();
+    }
+}
+
+fn restart(how: RebootMode) {
+    sync();
+    let Err(error) = reboot(how);
+    log::error!("the kernel does not restart or switch off: {error}");
+}
+
+fn run_shell() -> io::Result<()> {
+    Command::new(SHELL).current_dir("/").status().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(id: &str, reasons: &[&str]) -> Candidate {
+        Candidate {
+            id: id.into(),
+            reasons: reasons.iter().map(|&reason| reason.into()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_screen_of_candidates_that_all_failed() {
+        let failure = Failure {
+            problem: None,
+            state: Some("/dev/vda2: ext4, LABEL=layers".into()),
+            candidates: vec![
+                candidate(
+                    "12",
+                    &[
+                        "image 1f2e… of layer htop is missing",
+                        "layer top needs htop",
+                    ],
+                ),
+                candidate(
+                    "11",
+                    &["generation.toml cannot be understood:\nline 3: \u{1b}[31m"],
+                ),
+            ],
+        };
+        assert_eq!(
+            screen(&failure, Ending::Wait),
+            "\n--- layers: nothing could be started ---\n\n\
+             State file system: /dev/vda2: ext4, LABEL=layers\n\
+             Generations tried:\n\
+             \x20 generation 12:\n\
+             \x20   image 1f2e… of layer htop is missing\n\
+             \x20   layer top needs htop\n\
+             \x20 generation 11:\n\
+             \x20   generation.toml cannot be understood:\n\
+             \x20   line 3: ?[31m\n\
+             \n\
+             Unharmed: every image and every generation. Starting up never writes to them.\n\
+             \n\
+             What to do: at the boot loader's menu press e and add to the line of the kernel\n\
+             \x20 layers.generation=NUMBER to start this generation, or previous\n\
+             \x20 layers.set=none          to start the base alone, without layers\n\
+             \x20 layers.skip=NAME,...     to leave out these layers\n\
+             \x20 layers.ephemeral         to start without the files in /etc, /var and /home\n\
+             \x20 layers.onfail=reboot     or poweroff, shell: what to do when this happens again\n\
+             \n\
+             Restart with Ctrl-Alt-Del, or switch the machine off: nothing is being written.\n"
+        );
+    }
+
+    #[test]
+    fn the_screen_of_a_missing_disk_tells_how_to_name_it() {
+        let problem =
+            "no block device is LABEL=x after 30 s; block devices:\n  /dev/vda: ext4, LABEL=y";
+        let failure = Failure {
+            problem: Some(problem.into()),
+            ..Failure::default()
+        };
+        let text = screen(&failure, Ending::Reboot);
+        for expected in [
+            "no block device is LABEL=x after 30 s; block devices:\n  /dev/vda: ext4, LABEL=y\n",
+            "No generation was tried.\n",
+            "  layers.state=UUID=...    or LABEL=",
+            "  layers.timeout=120       to wait",
+            "\nlayers.onfail=reboot: restarting now.\n",
+        ] {
+            assert!(text.contains(expected), "{expected:?} in {text}");
+        }
+        assert!(!text.contains("layers.generation"), "{text}");
+    }
+
+    #[test]
+    fn the_ending_is_what_was_asked_for_as_far_as_it_can_be() {
+        for (onfail, has_shell, expected) in [
+            (OnFail::Fallback, true, Ending::Wait),
+            (OnFail::Reboot, false, Ending::Reboot),
+            (OnFail::Poweroff, false, Ending::Poweroff),
+            (OnFail::Shell, true, Ending::Shell),
+            (OnFail::Shell, false, Ending::WaitWithoutShell),
+        ] {
+            assert_eq!(
+                Ending::of(onfail, has_shell),
+                expected,
+                "{onfail:?} {has_shell}"
+            );
+            assert!(
+                screen(&Failure::default(), expected)
+                    .ends_with(&format!("\n{}\n", expected.sentence()))
+            );
+        }
+    }
+}
