@@ -11,6 +11,9 @@ use crate::superblock::Format;
 /// The manifest format's number that this code reads and writes.
 pub const SCHEMA: u32 = 1;
 
+/// The architecture of an image that fits every machine.
+pub const ANY_ARCHITECTURE: &str = "any";
+
 /// Why a text is no manifest.
 #[derive(Debug, Error)]
 pub enum ManifestError {

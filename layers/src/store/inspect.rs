@@ -44,8 +44,12 @@ pub struct Contents {
     pub root_mode: u32,
     /// Top-level names.
     pub top: BTreeSet<String>,
+    /// Top-level directories, empty ones too; no symbolic links.
+    pub directories: BTreeSet<String>,
     /// Top-level directories that are not empty, sorted.
     pub dirs: Vec<String>,
+    /// Whether there is a program to start: /sbin/init or systemd.
+    pub init: bool,
     /// Absolute paths of whiteouts (character devices 0:0) and opaque directories.
     pub deletes: Vec<String>,
     /// Versions in /usr/lib/modules that have a modules.dep or any module.
@@ -56,10 +60,7 @@ pub struct Contents {
 
 /// Mounts an image out of sight and reads what it holds.
 pub fn image(path: &Path, format: Format) -> Result<Contents, InspectError> {
-    let failed = |source| InspectError::Mount {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| InspectError::Mount { path: path.to_owned(), source };
     let mount = match format {
         Format::Squashfs => sys::image(path, format, Backing::Loop),
         // A kernel that wants a block device, or a file on tmpfs.
@@ -115,12 +116,19 @@ fn read_top(root: &Path, contents: &mut Contents) -> io::Result<()> {
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_some() {
-            contents.dirs.push(name.clone());
+        if entry.file_type()?.is_dir() {
+            contents.directories.insert(name.clone());
+            if fs::read_dir(entry.path())?.next().is_some() {
+                contents.dirs.push(name.clone());
+            }
         }
         contents.top.insert(name);
     }
     contents.dirs.sort();
+    // Not followed: an absolute link would lead out of the tree.
+    contents.init = ["sbin/init", "usr/sbin/init", "usr/lib/systemd/systemd"]
+        .iter()
+        .any(|path| fs::symlink_metadata(root.join(path)).is_ok());
     Ok(())
 }
 
@@ -146,8 +154,5 @@ fn is_opaque(directory: &Path) -> bool {
 }
 
 fn inside(root: &Path, path: &Path) -> String {
-    Path::new("/")
-        .join(path.strip_prefix(root).unwrap_or(path))
-        .display()
-        .to_string()
+    Path::new("/").join(path.strip_prefix(root).unwrap_or(path)).display().to_string()
 }

@@ -25,26 +25,44 @@ pub fn is_unpublished(name: &std::ffi::OsStr) -> bool {
 /// Publishes a file that holds `text`, mode 0600.
 pub fn file(path: &Path, text: &str) -> io::Result<()> {
     let temporary = beside(path);
-    write_synced(&temporary, text)?;
-    rename(&temporary, path)
+    whole_or_nothing(
+        &temporary,
+        write_synced(&temporary, text).and_then(|()| rename(&temporary, path)),
+    )
+}
+
+/// Takes away what a failed attempt left: a full disk gets its blocks back, and the store looks as before.
+fn whole_or_nothing(temporary: &Path, result: io::Result<()>) -> io::Result<()> {
+    if result.is_err() {
+        // The first error is the one to tell; what stays all the same, cleanup removes.
+        let _ = remove_any(temporary);
+    }
+    result
 }
 
 /// Publishes a directory, mode 0700, that holds one file `name` with `text`. Refused if it is there already.
 pub fn directory(path: &Path, name: &str, text: &str) -> io::Result<()> {
     let temporary = beside(path);
     remove_any(&temporary)?;
-    DirBuilder::new().mode(0o700).create(&temporary)?;
-    write_synced(&temporary.join(name), text)?;
-    sync(&temporary)?;
-    // A generation's number is never used twice: an existing one must not be replaced, not even if it is empty.
-    rustix::fs::renameat_with(
+    let made = DirBuilder::new()
+        .mode(0o700)
+        .create(&temporary)
+        .and_then(|()| write_synced(&temporary.join(name), text))
+        .and_then(|()| sync(&temporary))
+        .and_then(|()| rename_new(&temporary, path));
+    whole_or_nothing(&temporary, made)?;
+    sync_parent(path)
+}
+
+/// A generation's number is never used twice: an existing one must not be replaced, not even if it is empty.
+fn rename_new(temporary: &Path, path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(
         rustix::fs::CWD,
-        &temporary,
+        temporary,
         rustix::fs::CWD,
         path,
         rustix::fs::RenameFlags::NOREPLACE,
-    )?;
-    sync_parent(path)
+    )?)
 }
 
 /// Moves `temporary`, whose content is on disk, to `path`, durably.
@@ -55,11 +73,7 @@ pub fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
 
 /// Adds one line to a file, durably; makes it if it is missing.
 pub fn append(path: &Path, line: &str) -> io::Result<()> {
-    let mut log = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     log.write_all(format!("{line}\n").as_bytes())?;
     log.sync_all()
 }
@@ -92,12 +106,7 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 fn write_synced(path: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

@@ -12,7 +12,7 @@ use super::{StoreError, publish};
 use crate::generation::{Generation, GenerationError};
 use crate::id::{Digest, GenerationId};
 use crate::layout::{Layout, SCHEMA};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestError};
 use crate::plan::boot::Pointers;
 use crate::plan::change::State;
 
@@ -32,10 +32,7 @@ pub fn open(state: &Path) -> Result<Layout, StoreError> {
     };
     match text.trim().parse::<u32>() {
         Ok(SCHEMA) => Ok(layout),
-        Ok(found) => Err(StoreError::Newer {
-            path: layout.top().to_owned(),
-            found,
-        }),
+        Ok(found) => Err(StoreError::Newer { path: layout.top().to_owned(), found }),
         Err(_) => Err(StoreError::Schema(path)),
     }
 }
@@ -64,10 +61,7 @@ pub fn init(state: &Path) -> Result<bool, StoreError> {
 
 /// Reads all that a change depends on. `booted` is the generation that runs now, where that is known.
 pub fn read_state(layout: &Layout, booted: Option<GenerationId>) -> Result<State, StoreError> {
-    let mut state = State {
-        booted,
-        ..State::default()
-    };
+    let mut state = State { booted, ..State::default() };
     (state.pointers, state.damaged_pointers) = pointers(layout);
     for id in generation_ids(layout)? {
         match generation(layout, id) {
@@ -76,10 +70,7 @@ pub fn read_state(layout: &Layout, booted: Option<GenerationId>) -> Result<State
         }
     }
     state.booted = booted.filter(|id| state.ids().contains(id));
-    state.pinned = entries(&layout.pins())?
-        .iter()
-        .filter_map(|name| name.parse().ok())
-        .collect();
+    state.pinned = entries(&layout.pins())?.iter().filter_map(|name| name.parse().ok()).collect();
     state.serial = pointer(&layout.serial()).unwrap_or(None);
     state.etc_uppers = etc_uppers(layout)?;
     images(layout, &mut state)?;
@@ -92,12 +83,8 @@ pub fn read_state(layout: &Layout, booted: Option<GenerationId>) -> Result<State
         layout.etc_uppers(),
     ] {
         let names = entries(&directory)?;
-        let left = names
-            .iter()
-            .filter(|name| publish::is_unpublished(name.as_ref()));
-        state
-            .leftovers
-            .extend(left.map(|name| directory.join(name)));
+        let left = names.iter().filter(|name| publish::is_unpublished(name.as_ref()));
+        state.leftovers.extend(left.map(|name| directory.join(name)));
     }
     Ok(state)
 }
@@ -115,41 +102,37 @@ pub fn generation(layout: &Layout, id: GenerationId) -> Result<Generation, Strin
         other => format!("{} {other}", path.display()),
     })?;
     if generation.id != id {
-        return Err(format!(
-            "{} says that it is generation {}",
-            path.display(),
-            generation.id
-        ));
+        return Err(format!("{} says that it is generation {}", path.display(), generation.id));
     }
     Ok(generation)
+}
+
+/// Reads a manifest, in the store or beside an image; the error is a sentence's end: `cannot be read: …`.
+pub fn manifest(path: &Path) -> Result<Manifest, String> {
+    let text = text(path).map_err(|error| format!("cannot be read: {error}"))?;
+    Manifest::parse(&text).map_err(|error| match error {
+        ManifestError::Syntax(syntax) => format!("does not parse: {}", one_line(&syntax)),
+        other => other.to_string(),
+    })
 }
 
 /// A TOML error on one line: the place and the message, without the quoted text.
 fn one_line(error: &toml::de::Error) -> String {
     let text = error.to_string();
-    let place = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("TOML parse error ");
+    let place = text.lines().next().unwrap_or_default().trim_start_matches("TOML parse error ");
     format!("{} ({place})", error.message())
 }
 
 /// The numbers of all generations, readable or not.
 pub fn generation_ids(layout: &Layout) -> Result<BTreeSet<GenerationId>, StoreError> {
-    Ok(entries(&layout.generations())?
-        .iter()
-        .filter_map(|name| name.parse().ok())
-        .collect())
+    Ok(entries(&layout.generations())?.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 /// Generations that have an /etc upper of their own, whole.
 pub fn etc_uppers(layout: &Layout) -> Result<BTreeSet<GenerationId>, StoreError> {
     let directory = layout.etc_uppers();
     let names = entries(&directory)?;
-    let whole = names
-        .iter()
-        .filter(|name| directory.join(name).join("upper").is_dir());
+    let whole = names.iter().filter(|name| directory.join(name).join("upper").is_dir());
     Ok(whole.filter_map(|name| name.parse().ok()).collect())
 }
 
@@ -174,14 +157,12 @@ pub fn pointers(layout: &Layout) -> (Pointers, Vec<(PathBuf, String)>) {
 
 fn pointer(path: &Path) -> Result<Option<GenerationId>, String> {
     match text(path) {
-        Ok(text) => GenerationId::from_str(text.trim_end_matches('\n'))
-            .map(Some)
-            .map_err(|_| {
-                format!(
-                    "holds no generation number but {:?}",
-                    text.chars().take(20).collect::<String>()
-                )
-            }),
+        Ok(text) => GenerationId::from_str(text.trim_end_matches('\n')).map(Some).map_err(|_| {
+            format!(
+                "holds no generation number but {:?}",
+                text.chars().take(20).collect::<String>()
+            )
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("cannot be read: {error}")),
     }
@@ -196,9 +177,7 @@ fn images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
                 fs::metadata(&path).map_err(|error| StoreError::io("read", &path, error))?;
             state.images.insert(digest, metadata.len());
         } else if let Some(digest) = digest_of(&name, ".toml")
-            && let Some(manifest) = text(&path)
-                .ok()
-                .and_then(|text| Manifest::parse(&text).ok())
+            && let Ok(manifest) = manifest(&path)
         {
             state.manifests.insert(digest, manifest);
         }

@@ -30,11 +30,7 @@ pub fn copy(
         if is == *want {
             publish::rename(&temporary, to).map_err(|error| HostError::io("publish", to, error))
         } else {
-            Err(HostError::Digest {
-                path: from.to_owned(),
-                is,
-                want: *want,
-            })
+            Err(HostError::Digest { path: from.to_owned(), is, want: *want })
         }
     });
     if result.is_err() {
@@ -55,16 +51,18 @@ fn copy_hashed(from: &Path, to: &Path, progress: &mut Progress<'_>) -> Result<Di
         .open(to)
         .map_err(|error| HostError::io("create", to, error))?;
     let digest = each_chunk(source, from, |chunk| {
-        target
-            .write_all(chunk)
-            .map_err(|error| HostError::io("write", to, error))?;
+        target.write_all(chunk).map_err(|error| HostError::io("write", to, error))?;
         progress(chunk.len() as u64);
         Ok(())
     })?;
-    target
-        .sync_all()
-        .map_err(|error| HostError::io("flush", to, error))?;
+    target.sync_all().map_err(|error| HostError::io("flush", to, error))?;
     Ok(digest)
+}
+
+/// Bytes that a user may still write to the file system of `directory`.
+pub fn free(directory: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(directory)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// SHA-256 of a file's bytes.

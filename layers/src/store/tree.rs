@@ -18,11 +18,13 @@ use crate::exec::HostError;
 use crate::plan::Upper;
 
 /// What OverlayFS notes about the lowers under an upper: file handles that mean nothing over other lowers.
-const ABOUT_LOWERS: [&str; 3] = [
-    "trusted.overlay.origin",
-    "trusted.overlay.impure",
-    "trusted.overlay.uuid",
-];
+const ABOUT_LOWERS: [&str; 3] =
+    ["trusted.overlay.origin", "trusted.overlay.impure", "trusted.overlay.uuid"];
+
+/// Whether an entry of a tree carries what OverlayFS notes about the lowers under an upper.
+pub fn is_marked(path: &Path) -> bool {
+    ABOUT_LOWERS.iter().any(|name| lgetxattr(path, *name, &mut [0_u8; 0]).is_ok())
+}
 
 /// Makes `upper` and `work` if they are missing; a new upper gets owner, mode and attributes of `like`.
 pub fn make_upper(upper: &Upper, like: Option<&Path>) -> Result<(), HostError> {
@@ -92,11 +94,7 @@ fn matches(top: &Path, pattern: &str) -> Result<Vec<PathBuf>, HostError> {
     let (parent, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     let Some(prefix) = last.strip_suffix('*') else {
         let path = PathBuf::from(pattern);
-        return Ok(if fs::symlink_metadata(top.join(&path)).is_ok() {
-            vec![path]
-        } else {
-            vec![]
-        });
+        return Ok(if fs::symlink_metadata(top.join(&path)).is_ok() { vec![path] } else { vec![] });
     };
     let directory = top.join(parent);
     if !directory.is_dir() {
@@ -114,11 +112,8 @@ fn matches(top: &Path, pattern: &str) -> Result<Vec<PathBuf>, HostError> {
 /// Copies one kept path with the directories above it.
 fn copy_kept(from: &Path, to: &Path, path: &Path) -> Result<(), HostError> {
     let mut links = HashMap::new();
-    let parents: Vec<&Path> = path
-        .ancestors()
-        .skip(1)
-        .filter(|p| !p.as_os_str().is_empty())
-        .collect();
+    let parents: Vec<&Path> =
+        path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
     for parent in parents.into_iter().rev() {
         if !to.join(parent).is_dir() {
             copy_entry(&from.join(parent), &to.join(parent), &mut links)?;
@@ -131,8 +126,8 @@ fn copy_kept(from: &Path, to: &Path, path: &Path) -> Result<(), HostError> {
 /// Where the first of several hard links was copied to, by device and inode.
 type Links = HashMap<(u64, u64), PathBuf>;
 
-/// Copies a file or a whole tree; nothing may be at `to`.
-fn copy_tree(from: &Path, to: &Path) -> Result<(), HostError> {
+/// Copies a file or a whole tree, without what OverlayFS notes about the lowers; nothing may be at `to`.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<(), HostError> {
     // A stack of its own: an upper may be deeper than PID 1's stack allows.
     let mut links = Links::new();
     let mut todo = vec![(from.to_owned(), to.to_owned())];
@@ -148,10 +143,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<(), HostError> {
         }
     }
     // Deepest first, after their entries: making an entry changes its directory's times.
-    directories
-        .iter()
-        .rev()
-        .try_for_each(|(from, to)| copy_attributes(from, to))
+    directories.iter().rev().try_for_each(|(from, to)| copy_attributes(from, to))
 }
 
 /// Makes one entry with its content, without its attributes; tells whether it is a directory.
@@ -205,13 +197,7 @@ fn make_node(to: &Path, metadata: &Metadata) -> io::Result<()> {
     } else {
         FileType::Socket
     };
-    Ok(mknodat(
-        CWD,
-        to,
-        file_type,
-        Mode::from_raw_mode(0o600),
-        metadata.rdev(),
-    )?)
+    Ok(mknodat(CWD, to, file_type, Mode::from_raw_mode(0o600), metadata.rdev())?)
 }
 
 /// Owner, mode, extended attributes and times of one entry.
@@ -225,10 +211,7 @@ fn copy_attributes(from: &Path, to: &Path) -> Result<(), HostError> {
         set_owner_and_mode(to, &metadata).map_err(failed)?;
     }
     copy_xattrs(from, to).map_err(failed)?;
-    let time = |seconds, nanoseconds| Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps {
         last_access: time(metadata.atime(), metadata.atime_nsec()),
         last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
@@ -251,20 +234,12 @@ fn copy_xattrs(from: &Path, to: &Path) -> io::Result<()> {
     };
     names.truncate(length);
     let mut value = vec![0; 64 << 10];
-    for name in names
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         if ABOUT_LOWERS.iter().any(|about| about.as_bytes() == name) {
             continue;
         }
         let length = lgetxattr(from, name, &mut value)?;
-        lsetxattr(
-            to,
-            name,
-            value.get(..length).unwrap_or_default(),
-            XattrFlags::empty(),
-        )?;
+        lsetxattr(to, name, value.get(..length).unwrap_or_default(), XattrFlags::empty())?;
     }
     Ok(())
 }

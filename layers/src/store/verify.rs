@@ -1,7 +1,9 @@
 //! `layerctl verify`: are the store's images what their names say?
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::read;
 use super::stage::{self, Progress};
 use crate::exec::HostError;
 use crate::id::Digest;
@@ -36,11 +38,18 @@ pub fn image(layout: &Layout, digest: &Digest, progress: &mut Progress<'_>) -> V
     }
 }
 
+/// Manifests in the store that cannot be used, and why.
+pub fn bad_manifests(layout: &Layout, state: &State) -> BTreeMap<Digest, String> {
+    all(state)
+        .into_iter()
+        .filter(|digest| !state.manifests.contains_key(digest))
+        .filter_map(|digest| Some((digest, read::manifest(&layout.manifest(&digest)).err()?)))
+        .collect()
+}
+
 /// Every image that is in the store or that a generation names.
-pub fn all(state: &State) -> std::collections::BTreeSet<Digest> {
-    let named = state
-        .generations
-        .values()
-        .flat_map(|generation| generation.digests().collect::<Vec<_>>());
+pub fn all(state: &State) -> BTreeSet<Digest> {
+    let named =
+        state.generations.values().flat_map(|generation| generation.digests().collect::<Vec<_>>());
     state.images.keys().copied().chain(named).collect()
 }

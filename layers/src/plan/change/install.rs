@@ -6,7 +6,7 @@ use super::{Decision, Draft, ImageFile, Plan, Refusal, Request, State, next_boot
 use crate::generation::{Generation, Layer};
 use crate::id::{Name, SetName};
 use crate::layout::Layout;
-use crate::manifest::{Kind, Manifest};
+use crate::manifest::{ANY_ARCHITECTURE, Kind, Manifest};
 
 /// What `layerctl install` was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,10 +37,7 @@ pub fn install(
     for manifest in &wanted {
         take(&mut draft.layers, manifest, asked, &mut summary)?;
     }
-    let mut members: Vec<Name> = wanted
-        .iter()
-        .map(|manifest| manifest.name.clone())
-        .collect();
+    let mut members: Vec<Name> = wanted.iter().map(|manifest| manifest.name.clone()).collect();
     members.extend(pull_needed(state, &mut draft.layers, &mut summary)?);
     let target = draft.sets.entry(set).or_default();
     for name in members {
@@ -49,24 +46,15 @@ pub fn install(
         }
     }
     // An image that is installed but gone from the store is brought back by installing its file again.
-    let heals = asked
-        .files
-        .iter()
-        .any(|file| !state.images.contains_key(&file.manifest.digest));
+    let heals = asked.files.iter().any(|file| !state.images.contains_key(&file.manifest.digest));
     if draft.layers == start.layers && draft.sets == start.sets && !heals {
         let titles: Vec<String> = wanted.iter().map(|manifest| manifest.title()).collect();
-        return Ok(Decision::unchanged(format!(
-            "already installed: {}",
-            titles.join(", ")
-        )));
+        return Ok(Decision::unchanged(format!("already installed: {}", titles.join(", "))));
     }
     let files: Vec<&ImageFile> = asked.files.iter().collect();
     let (generation, ops) = publish(state, layout, request, draft, &files)?;
     summary.push(next_boot(generation.id));
-    Ok(Decision {
-        plan: Plan { ops },
-        summary,
-    })
+    Ok(Decision { plan: Plan { ops }, summary })
 }
 
 /// Decides how the named layers are taken away, with those that only they needed.
@@ -90,10 +78,7 @@ pub fn uninstall(
         if let Some(user) = user {
             return Err(Refusal::new(
                 format!("layer {} is needed by layer {}", layer.name, user.name),
-                format!(
-                    "take both away: layerctl uninstall {} {}",
-                    user.name, layer.name
-                ),
+                format!("take both away: layerctl uninstall {} {}", user.name, layer.name),
             ));
         }
     }
@@ -103,19 +88,11 @@ pub fn uninstall(
     for members in draft.sets.values_mut() {
         members.retain(|name| draft.layers.iter().any(|layer| layer.name == *name));
     }
-    let gone = start
-        .layers
-        .iter()
-        .filter(|old| draft.layers.iter().all(|l| l.name != old.name));
-    let mut summary: Vec<String> = gone
-        .map(|layer| format!("removed {}", layer.title()))
-        .collect();
+    let gone = start.layers.iter().filter(|old| draft.layers.iter().all(|l| l.name != old.name));
+    let mut summary: Vec<String> = gone.map(|layer| format!("removed {}", layer.title())).collect();
     let (generation, ops) = publish(state, layout, request, draft, &[])?;
     summary.push(next_boot(generation.id));
-    Ok(Decision {
-        plan: Plan { ops },
-        summary,
-    })
+    Ok(Decision { plan: Plan { ops }, summary })
 }
 
 fn check_set(start: &Generation, set: &SetName) -> Result<(), Refusal> {
@@ -124,11 +101,7 @@ fn check_set(start: &Generation, set: &SetName) -> Result<(), Refusal> {
     }
     let known: Vec<String> = start.sets.keys().map(ToString::to_string).collect();
     Err(Refusal::new(
-        format!(
-            "generation {} has no set {set}, only {}",
-            start.id,
-            known.join(", ")
-        ),
+        format!("generation {} has no set {set}, only {}", start.id, known.join(", ")),
         format!("create it first: layerctl set create {set}"),
     ))
 }
@@ -177,14 +150,33 @@ fn wanted_manifests<'a>(
         order.push(manifest);
     }
     order.dedup_by_key(|manifest| manifest.digest);
+    if let Some(base) = state.manifests.get(&start.base.digest) {
+        order.iter().try_for_each(|manifest| check_architecture(manifest, base))?;
+    }
     Ok(order)
+}
+
+/// A layer is of its base's architecture, or of none.
+fn check_architecture(layer: &Manifest, base: &Manifest) -> Result<(), Refusal> {
+    let fits_all = |manifest: &Manifest| manifest.architecture == ANY_ARCHITECTURE;
+    if layer.architecture == base.architecture || fits_all(layer) || fits_all(base) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        format!(
+            "layer {} is for {}, the base {} for {}",
+            layer.title(),
+            layer.architecture,
+            base.title(),
+            base.architecture
+        ),
+        format!("get the layer's {} image", base.architecture),
+    ))
 }
 
 /// The manifest of an installed layer: asking for it by name must not change its version.
 fn installed<'a>(state: &'a State, start: &Generation, name: &Name) -> Option<&'a Manifest> {
-    start
-        .layer(name)
-        .and_then(|layer| state.manifests.get(&layer.digest))
+    start.layer(name).and_then(|layer| state.manifests.get(&layer.digest))
 }
 
 /// The newest layer of that name whose image the store has.
@@ -208,10 +200,7 @@ fn take(
     let Some(old) = layers.iter_mut().find(|layer| layer.name == manifest.name) else {
         if let Some(twin) = layers.iter().find(|layer| layer.digest == manifest.digest) {
             return Err(Refusal::new(
-                format!(
-                    "layer {} has the very image of layer {}",
-                    manifest.name, twin.name
-                ),
+                format!("layer {} has the very image of layer {}", manifest.name, twin.name),
                 format!("uninstall that one first: layerctl uninstall {}", twin.name),
             ));
         }
@@ -243,10 +232,7 @@ fn pull_needed(
 ) -> Result<Vec<Name>, Refusal> {
     let mut pulled = Vec::new();
     while let Some((user, need)) = layers.iter().find_map(|layer| {
-        let missing = layer
-            .requires
-            .iter()
-            .find(|name| layers.iter().all(|l| l.name != **name));
+        let missing = layer.requires.iter().find(|name| layers.iter().all(|l| l.name != **name));
         Some((layer.name.clone(), missing?.clone()))
     }) {
         let manifest = newest(state, &need).ok_or_else(|| {
@@ -258,10 +244,7 @@ fn pull_needed(
         let layer = Layer::from_manifest(manifest, false);
         summary.push(format!("added {}, which {user} needs", layer.title()));
         // Below the layer that needs it, as a package manager would have unpacked it first.
-        let at = layers
-            .iter()
-            .position(|layer| layer.name == user)
-            .unwrap_or(layers.len());
+        let at = layers.iter().position(|layer| layer.name == user).unwrap_or(layers.len());
         layers.insert(at, layer);
         pulled.push(need);
     }
@@ -271,10 +254,7 @@ fn pull_needed(
 /// Drops the layers that nobody asked for and no other layer needs any more.
 fn drop_unneeded(layers: &mut Vec<Layer>) {
     while let Some(at) = layers.iter().position(|layer| {
-        !layer.requested
-            && layers
-                .iter()
-                .all(|other| !other.requires.contains(&layer.name))
+        !layer.requested && layers.iter().all(|other| !other.requires.contains(&layer.name))
     }) {
         layers.remove(at);
     }
