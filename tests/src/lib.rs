@@ -1,1 +1,26 @@
-//! The VM harness.
+//! The VM harness, and what `cargo xtask` does: finds missing tools, makes a Debian base and layers from Debian's
+//! packages, and boots them in QEMU.
+//!
+//! ```text
+//! target/
+//!   static/                      the two static programs
+//!   cache/packages/              downloaded Debian packages
+//!   cache/base/KEY/              a base tree: base.tar, and root/ with what is needed of it outside a VM
+//!   cache/image/KEY/base.squashfs
+//!   cache/layer/KEY/tree         the files of one layer
+//!   vm/NAME/console.log          what a test's machine said
+//!   try/                         the machine of `cargo xtask try`
+//! ```
+
+pub mod base;
+pub mod cache;
+pub mod failure;
+pub mod files;
+pub mod packages;
+pub mod process;
+pub mod programs;
+pub mod sources;
+pub mod tools;
+pub mod vm;
+pub mod workspace;
+pub mod xtask;

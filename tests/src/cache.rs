@@ -1,0 +1,86 @@
+//! Results kept under a key of their inputs.
+
+use crate::files::{self, FileError};
+use crate::workspace::Workspace;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// A key made of everything that a result depends on.
+#[derive(Debug, Clone)]
+pub struct Key {
+    hash: Sha256,
+}
+
+impl Key {
+    /// Starts a key. `recipe` is the text of the code that makes the result, so that a changed recipe makes it anew.
+    pub fn new(recipe: &str) -> Self {
+        Self { hash: Sha256::new() }.with(recipe)
+    }
+
+    /// Adds one input; the order of inputs counts.
+    #[must_use]
+    pub fn with(mut self, input: impl AsRef<[u8]>) -> Self {
+        let input = input.as_ref();
+        self.hash.update((input.len() as u64).to_le_bytes());
+        self.hash.update(input);
+        self
+    }
+
+    /// Adds the names, modes of execution and bytes of the files below a directory.
+    pub fn with_tree(mut self, dir: &Path) -> Result<Self, FileError> {
+        for path in files::walk(dir)? {
+            if files::is_file(&path) {
+                let name = path.strip_prefix(dir).unwrap_or(&path);
+                self = self.with(name.as_os_str().as_encoded_bytes()).with(files::read(&path)?);
+            }
+        }
+        Ok(self)
+    }
+
+    /// The key as 16 hexadecimal digits.
+    pub fn text(&self) -> String {
+        let digest = self.hash.clone().finalize();
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The directory `cache/KIND/KEY`, made by `make` where it is not there yet.
+///
+/// `make` gets an empty directory that takes its name only when `make` succeeds.
+pub fn directory<E: From<FileError>>(
+    workspace: &Workspace,
+    kind: &str,
+    key: &Key,
+    make: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<PathBuf, E> {
+    let done = workspace.cache().join(kind).join(key.text());
+    if files::exists(&done) {
+        return Ok(done);
+    }
+    // Two runs at once make it once.
+    let lock = workspace.cache().join(format!("{kind}.lock"));
+    files::make_dir(&workspace.cache())?;
+    let _lock = files::lock(&lock)?;
+    if files::exists(&done) {
+        return Ok(done);
+    }
+    let building = done.with_extension("building");
+    files::make_empty_dir(&building)?;
+    make(&building)?;
+    files::rename(&building, &done)?;
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_between_inputs_count() {
+        let key =
+            |parts: &[&str]| parts.iter().fold(Key::new("r"), |key, part| key.with(part)).text();
+        assert_eq!(key(&["ab", "c"]), key(&["ab", "c"]));
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_ne!(key(&["a"]), key(&["b"]));
+    }
+}

@@ -1,0 +1,38 @@
+//! The two static programs, built into a target directory of their own so that the flag reaches nothing else.
+
+use crate::process::{self, ProcessError};
+use crate::workspace::Workspace;
+use std::path::PathBuf;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The static programs.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// PID 1 of the initramfs.
+    pub init: PathBuf,
+    /// The command.
+    pub layerctl: PathBuf,
+}
+
+impl Programs {
+    /// Builds both with cargo; what is up to date costs a second.
+    pub fn build(workspace: &Workspace) -> Result<Self, ProcessError> {
+        let target = workspace.target().join("static");
+        let cargo = |profile: &str, package: &str, binary: &str| {
+            let mut command = process::command("cargo");
+            command
+                .args(["build", "--quiet", "--target", TARGET, "--profile", profile])
+                .args(["--package", package, "--bin", binary, "--target-dir"])
+                .arg(&target)
+                .env("RUSTFLAGS", "-C target-feature=+crt-static")
+                .current_dir(workspace.root());
+            process::show(&mut command)?;
+            Ok(target.join(TARGET).join(profile).join(binary))
+        };
+        Ok(Self {
+            init: cargo("init", "initrd", "layers-init")?,
+            layerctl: cargo("release", "layerctl", "layerctl")?,
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! The table of tools.
+
+use super::Family;
+
+/// How to see that a tool is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// A program of the tool's name on the search path, /usr/sbin included.
+    Program,
+    /// This file exists.
+    File(&'static str),
+    /// The C compiler finds `libc.a`, which static linking needs.
+    StaticLibc,
+}
+
+/// Something that has to be installed, and the packages that bring it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// The program's name, or the name to show for what is no program.
+    pub name: &'static str,
+    /// How to see that it is there.
+    pub presence: Presence,
+    debian: &'static str,
+    fedora: &'static str,
+    arch: &'static str,
+}
+
+impl Tool {
+    /// The package that brings the tool; on an unknown distribution Debian's name is as good as any.
+    pub fn package(&self, family: Family) -> &'static str {
+        match family {
+            Family::Debian | Family::Other => self.debian,
+            Family::Fedora => self.fedora,
+            Family::Arch => self.arch,
+        }
+    }
+}
+
+const fn program(
+    name: &'static str,
+    debian: &'static str,
+    fedora: &'static str,
+    arch: &'static str,
+) -> Tool {
+    Tool { name, presence: Presence::Program, debian, fedora, arch }
+}
+
+/// Where every distribution's package puts the keys that sign Debian's archive.
+const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Every tool that building and testing need beside Rust itself.
+pub const TOOLS: &[Tool] = &[
+    program("qemu-system-x86_64", "qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86"),
+    program("mksquashfs", "squashfs-tools", "squashfs-tools", "squashfs-tools"),
+    program("unsquashfs", "squashfs-tools", "squashfs-tools", "squashfs-tools"),
+    program("mkfs.erofs", "erofs-utils", "erofs-utils", "erofs-utils"),
+    program("mmdebstrap", "mmdebstrap", "mmdebstrap", "mmdebstrap"),
+    program("apt-get", "apt", "apt", "apt"),
+    program("dpkg-deb", "dpkg", "dpkg", "dpkg"),
+    program("mkfs.ext4", "e2fsprogs", "e2fsprogs", "e2fsprogs"),
+    program("mkfs.btrfs", "btrfs-progs", "btrfs-progs", "btrfs-progs"),
+    program("mkfs.xfs", "xfsprogs", "xfsprogs", "xfsprogs"),
+    program("mkfs.vfat", "dosfstools", "dosfstools", "dosfstools"),
+    program("sgdisk", "gdisk", "gdisk", "gptfdisk"),
+    program("zstd", "zstd", "zstd", "zstd"),
+    program("cpio", "cpio", "cpio", "cpio"),
+    program("depmod", "kmod", "kmod", "kmod"),
+    program("busybox", "busybox-static", "busybox", "busybox"),
+    Tool {
+        name: "debian-archive-keyring",
+        presence: Presence::File(ARCHIVE_KEYS),
+        debian: "debian-archive-keyring",
+        fedora: "debian-keyring",
+        arch: "debian-archive-keyring",
+    },
+    Tool {
+        name: "libc.a",
+        presence: Presence::StaticLibc,
+        debian: "libc6-dev",
+        fedora: "glibc-static",
+        arch: "glibc",
+    },
+];

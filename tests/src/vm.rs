@@ -1,0 +1,301 @@
+//! Virtual machines: QEMU with a serial console that tests read and type on.
+//!
+//! ```no_run
+//! # use std::path::Path;
+//! # use std::time::Duration;
+//! use tests::vm::{Drive, Machine};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (kernel, initrd, state) = (Path::new("k"), Path::new("i"), Path::new("s"));
+//! let mut guest = Machine::new("first-boot", kernel, initrd)
+//!     .drive(Drive::scratch(state))
+//!     .append("layers.state=LABEL=layers")
+//!     .start()?;
+//! let mut shell = guest.log_in(Duration::from_secs(120))?;
+//! assert_eq!(shell.check("systemctl --failed --no-legend")?, "");
+//! shell.send("systemctl poweroff")?;
+//! guest.wait_for_exit(Duration::from_secs(60))?;
+//! # Ok(()) }
+//! ```
+
+mod console;
+mod disk;
+mod plain;
+mod proto;
+mod shell;
+
+pub use disk::{DiskError, Filesystem, make_disk};
+pub use shell::{Reply, Shell};
+
+use crate::files::FileError;
+use crate::process;
+use crate::workspace::Workspace;
+use console::Console;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Chooses QEMU's accelerator: `LAYERCTL_TEST_ACCEL=kvm`; without it tcg, which runs everywhere.
+pub const ACCELERATOR_VARIABLE: &str = "LAYERCTL_TEST_ACCEL";
+
+/// A machine that did not do what was expected of it in time.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// QEMU could not be started.
+    #[error("cannot start qemu-system-x86_64")]
+    Start(#[source] io::Error),
+    /// What was waited for did not come.
+    #[error("{machine}: {expected} did not come within {seconds} s\n{console}")]
+    Deadline {
+        /// The machine's name.
+        machine: String,
+        /// What was waited for.
+        expected: String,
+        /// How long it was waited for.
+        seconds: u64,
+        /// The last lines of the console.
+        console: String,
+    },
+    /// QEMU ended while something was waited for.
+    #[error("{machine}: the machine ended before {expected} came\n{console}")]
+    Ended {
+        /// The machine's name.
+        machine: String,
+        /// What was waited for.
+        expected: String,
+        /// The last lines of the console.
+        console: String,
+    },
+    /// Nothing more can be typed.
+    #[error("{machine}: cannot write to the console")]
+    Write {
+        /// The machine's name.
+        machine: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A command in the guest ended with a status other than 0.
+    #[error("{machine}: `{command}` ended with status {status}\n{output}")]
+    Status {
+        /// The machine's name.
+        machine: String,
+        /// The command as typed.
+        command: String,
+        /// Its exit status.
+        status: u8,
+        /// What it wrote.
+        output: String,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A disk of a machine: a raw image on virtio.
+#[derive(Debug, Clone)]
+pub struct Drive {
+    image: PathBuf,
+    access: Access,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Access {
+    ReadOnly,
+    Scratch,
+    Writable,
+}
+
+impl Drive {
+    /// Nothing can be written.
+    pub fn read_only(image: &Path) -> Self {
+        Self { image: image.to_owned(), access: Access::ReadOnly }
+    }
+
+    /// Writes last as long as the machine, reboots included; the image stays as it is.
+    pub fn scratch(image: &Path) -> Self {
+        Self { image: image.to_owned(), access: Access::Scratch }
+    }
+
+    /// Writes go to the image.
+    pub fn writable(image: &Path) -> Self {
+        Self { image: image.to_owned(), access: Access::Writable }
+    }
+
+    fn option(&self) -> String {
+        let access = match self.access {
+            Access::ReadOnly => "readonly=on",
+            Access::Scratch => "snapshot=on",
+            Access::Writable => "cache=writeback",
+        };
+        // A comma ends a value in QEMU's options; doubled, it is a comma.
+        let image = self.image.display().to_string().replace(',', ",,");
+        format!("file={image},format=raw,if=virtio,{access}")
+    }
+}
+
+/// A machine to be started.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    name: String,
+    kernel: PathBuf,
+    initrd: PathBuf,
+    drives: Vec<Drive>,
+    append: Vec<String>,
+    memory: u32,
+    processors: u32,
+    accelerator: Option<String>,
+    extra: Vec<String>,
+}
+
+impl Machine {
+    /// A machine with a kernel and an initramfs. `name` names its directory, target/vm/NAME.
+    pub fn new(name: &str, kernel: &Path, initrd: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            kernel: kernel.to_owned(),
+            initrd: initrd.to_owned(),
+            drives: Vec::new(),
+            append: vec!["console=ttyS0".into(), "panic=-1".into()],
+            memory: 1024,
+            processors: 1,
+            accelerator: None,
+            extra: Vec::new(),
+        }
+    }
+
+    /// Adds a disk; the first is /dev/vda.
+    #[must_use]
+    pub fn drive(mut self, drive: Drive) -> Self {
+        self.drives.push(drive);
+        self
+    }
+
+    /// Adds words to the kernel command line.
+    #[must_use]
+    pub fn append(mut self, words: &str) -> Self {
+        self.append.push(words.to_owned());
+        self
+    }
+
+    /// Adds what makes systemd start sooner and say less on an emulated machine, and leaves what is tested alone.
+    #[must_use]
+    pub fn quick_systemd(self) -> Self {
+        QUICK_SYSTEMD.iter().fold(self, |machine, words| machine.append(words))
+    }
+
+    /// Sets the memory in MiB; 1024 where nothing is said.
+    #[must_use]
+    pub fn memory(mut self, mebibytes: u32) -> Self {
+        self.memory = mebibytes;
+        self
+    }
+
+    /// Sets the number of processors; 1 where nothing is said.
+    #[must_use]
+    pub fn processors(mut self, count: u32) -> Self {
+        self.processors = count;
+        self
+    }
+
+    /// Sets the accelerator as QEMU's `-accel` has it, in place of the environment's.
+    #[must_use]
+    pub fn accelerator(mut self, accelerator: &str) -> Self {
+        self.accelerator = Some(accelerator.to_owned());
+        self
+    }
+
+    /// Adds options of QEMU's own.
+    #[must_use]
+    pub fn qemu(mut self, options: &[&str]) -> Self {
+        self.extra.extend(options.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Starts the machine with its console in the caller's hands. It ends when the returned guest is dropped.
+    pub fn start(&self) -> Result<Guest, VmError> {
+        let log = Workspace::here().machine(&self.name).join("console.log");
+        let mut command = self.command("stdio");
+        command.args(["-monitor", "none"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(VmError::Start)?;
+        Ok(Guest { console: Console::new(&self.name, child, &log)? })
+    }
+
+    /// The command that runs the machine; `serial` is the value of QEMU's `-serial`.
+    pub fn command(&self, serial: &str) -> Command {
+        let accelerator = self.accelerator.clone().unwrap_or_else(accelerator_of_environment);
+        let mut command = process::command("qemu-system-x86_64");
+        command
+            .args(["-nodefaults", "-no-user-config", "-M", "q35", "-display", "none"])
+            .args(["-cpu", "max", "-accel", &accelerator, "-serial", serial])
+            .args(["-smp", &self.processors.to_string(), "-m", &self.memory.to_string()])
+            .arg("-kernel")
+            .arg(&self.kernel)
+            .arg("-initrd")
+            .arg(&self.initrd)
+            .args(["-append", &self.append.join(" ")])
+            .args(self.drives.iter().flat_map(|drive| ["-drive".to_owned(), drive.option()]))
+            .args(&self.extra);
+        command
+    }
+}
+
+/// Console settings without questions to a terminal that isn't there; units that no test looks at.
+const QUICK_SYSTEMD: &[&str] = &[
+    "systemd.log_color=no",
+    "systemd.tty.term.console=dumb systemd.tty.rows.console=24 systemd.tty.columns.console=200",
+    "systemd.tty.term.ttyS0=dumb systemd.tty.rows.ttyS0=24 systemd.tty.columns.ttyS0=200",
+    "systemd.mask=getty@tty1.service systemd.mask=modprobe@drm.service systemd.mask=modprobe@fuse.service",
+    "systemd.mask=modprobe@configfs.service systemd.mask=modprobe@efi_pstore.service",
+    "systemd.mask=sys-kernel-debug.mount systemd.mask=sys-kernel-tracing.mount systemd.mask=dev-mqueue.mount",
+    "systemd.mask=dev-hugepages.mount systemd.mask=user@0.service",
+];
+
+#[expect(clippy::disallowed_methods, reason = "the environment is the user's way to say it")]
+fn accelerator_of_environment() -> String {
+    match std::env::var(ACCELERATOR_VARIABLE) {
+        Ok(name) if !name.is_empty() && name != "tcg" => name,
+        _ => "tcg,thread=multi".to_owned(),
+    }
+}
+
+/// A running machine.
+#[derive(Debug)]
+pub struct Guest {
+    console: Console,
+}
+
+impl Guest {
+    /// Waits until the console has said `text`, after what was waited for before; returns what it said up to there.
+    pub fn wait_for(&mut self, text: &str, deadline: Duration) -> Result<String, VmError> {
+        self.console.wait_for(text, deadline)
+    }
+
+    /// Types bytes on the console.
+    pub fn type_in(&mut self, text: &str) -> Result<(), VmError> {
+        self.console.write(text)
+    }
+
+    /// Everything the console has said so far, without terminal control sequences.
+    pub fn said(&self) -> &str {
+        self.console.said()
+    }
+
+    /// Waits for the automatic log-in of a booted system and takes its shell.
+    pub fn log_in(&mut self, deadline: Duration) -> Result<Shell<'_>, VmError> {
+        self.console.wait_for("(automatic login)", deadline)?;
+        self.console.wait_for("# ", deadline)?;
+        Shell::take(&mut self.console)
+    }
+
+    /// Waits for the shell of a machine that was started with `init=/bin/sh` and takes it.
+    pub fn bare_shell(&mut self, deadline: Duration) -> Result<Shell<'_>, VmError> {
+        self.console.wait_for("job control turned off", deadline)?;
+        Shell::take(&mut self.console)
+    }
+
+    /// Waits until the machine has switched itself off.
+    pub fn wait_for_exit(&mut self, deadline: Duration) -> Result<(), VmError> {
+        self.console.wait_for_exit(deadline)
+    }
+}

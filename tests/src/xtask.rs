@@ -1,0 +1,63 @@
+//! The subcommands of `cargo xtask`.
+
+mod base;
+mod test;
+
+use crate::base::BaseError;
+use crate::failure::chain;
+use crate::files::FileError;
+use crate::packages::PackagesError;
+use crate::process::ProcessError;
+use crate::tools::ToolsError;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Builds, boots and tests the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every test, boots in QEMU included
+    Test(test::TestArguments),
+    /// Make the Debian base image
+    Base(base::BaseArguments),
+}
+
+/// Why a task failed.
+#[derive(Debug, thiserror::Error)]
+enum TaskError {
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the two base trees differ")]
+    Different,
+    #[error("{failed} of {of} levels failed")]
+    Levels { failed: usize, of: usize },
+}
+
+/// The program: parses the command line, runs the task, prints the error chain once.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Base(arguments) => base::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `cargo xtask test`.
+#![expect(clippy::disallowed_methods, reason = "measures how long each level takes")]
+
+use super::TaskError;
+use crate::base::{Builder, Tree};
+use crate::process::{self, ProcessError};
+use crate::tools;
+use crate::workspace::Workspace;
+use clap::Args;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct TestArguments {
+    /// Run this level alone; may be given more than once
+    #[arg(long, value_enum)]
+    only: Vec<Level>,
+    /// Run only the tests whose names have this in them
+    filter: Option<String>,
+}
+
+/// What is run, in this order; one that fails does not keep the next from running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Level {
+    /// The formatting, by rustfmt
+    Format,
+    /// The lints, by clippy
+    Lint,
+    /// The examples in documentation comments
+    Documents,
+    /// Every test that needs no machine of its own
+    Unit,
+    /// Every test that boots a machine, and the ones over more than one crate
+    Vm,
+}
+
+const LEVELS: [Level; 5] = [Level::Format, Level::Lint, Level::Documents, Level::Unit, Level::Vm];
+
+/// The runner of tests: nextest where it is installed, since it runs tests side by side within the VM limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    Nextest,
+    Cargo,
+}
+
+pub(super) fn run(arguments: &TestArguments) -> Result<(), TaskError> {
+    tools::provide()?;
+    let workspace = Workspace::here();
+    let levels = LEVELS
+        .iter()
+        .copied()
+        .filter(|level| arguments.only.is_empty() || arguments.only.contains(level));
+    let runner = runner();
+    let mut results = Vec::new();
+    for level in levels {
+        eprintln!("xtask: {level:?}");
+        let start = Instant::now();
+        if level == Level::Vm {
+            prepare(&workspace)?;
+        }
+        let failure = commands(level, runner, arguments.filter.as_deref())
+            .iter()
+            .find_map(|words| process::show(&mut cargo(&workspace, words)).err());
+        results.push((level, start.elapsed(), failure));
+    }
+    summary(&results)
+}
+
+/// Builds what the machines are made of.
+fn prepare(workspace: &Workspace) -> Result<(), TaskError> {
+    Tree::build(workspace, Builder::Mmdebstrap)?;
+    Ok(())
+}
+
+fn runner() -> Runner {
+    let nextest = process::run(process::command("cargo").args(["nextest", "--version"]));
+    if nextest.is_ok() { Runner::Nextest } else { Runner::Cargo }
+}
+
+fn cargo(workspace: &Workspace, words: &[String]) -> Command {
+    let mut command = process::command("cargo");
+    command.args(words).current_dir(workspace.root());
+    command
+}
+
+/// The arguments of cargo, for each of a level's commands.
+fn commands(level: Level, runner: Runner, filter: Option<&str>) -> Vec<Vec<String>> {
+    let fixed: &[&str] = match (level, runner) {
+        (Level::Format, _) => &["fmt --all --check"],
+        (Level::Lint, _) => &["clippy --workspace --all-targets -- -D warnings"],
+        (Level::Documents, _) => &["test --workspace --doc"],
+        (Level::Unit, Runner::Nextest) => {
+            &["nextest run --workspace --no-tests=pass -E not(package(tests)&kind(test))"]
+        }
+        (Level::Vm, Runner::Nextest) => {
+            &["nextest run --no-tests=pass -E package(tests)&kind(test)"]
+        }
+        (Level::Unit, Runner::Cargo) => {
+            &["test --workspace --exclude tests --all-targets", "test --package tests --lib"]
+        }
+        // Two machines at a time, as .config/nextest.toml has it.
+        (Level::Vm, Runner::Cargo) => &["test --package tests --test * -- --test-threads=2"],
+    };
+    let takes_filter = matches!(level, Level::Unit | Level::Vm);
+    fixed
+        .iter()
+        .map(|line| {
+            let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            words.extend(filter.filter(|_| takes_filter).map(str::to_owned));
+            words
+        })
+        .collect()
+}
+
+fn summary(results: &[(Level, Duration, Option<ProcessError>)]) -> Result<(), TaskError> {
+    for (level, time, failure) in results {
+        let verdict = if failure.is_some() { "FAILED" } else { "passed" };
+        println!("{:<10} {verdict} {:>4} s", format!("{level:?}"), time.as_secs());
+    }
+    match results.iter().filter(|(_, _, failure)| failure.is_some()).count() {
+        0 => Ok(()),
+        failed => Err(TaskError::Levels { failed, of: results.len() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_goes_to_tests_alone() {
+        for runner in [Runner::Nextest, Runner::Cargo] {
+            for level in LEVELS {
+                for words in commands(level, runner, Some("name")) {
+                    let filtered = words.last().is_some_and(|word| word == "name");
+                    assert_eq!(filtered, matches!(level, Level::Unit | Level::Vm), "{words:?}");
+                }
+            }
+        }
+    }
+}
