@@ -8,10 +8,12 @@
 //!   cache/base/KEY/              a base tree: base.tar, and root/ with what is needed of it outside a VM
 //!   cache/image/KEY/base.squashfs
 //!   cache/layer/KEY/tree         the files of one layer
+//!   artefacts.json              where the built things are
 //!   vm/NAME/console.log          what a test's machine said
 //!   try/                         the machine of `cargo xtask try`
 //! ```
 
+pub mod artefacts;
 pub mod base;
 pub mod cache;
 pub mod failure;

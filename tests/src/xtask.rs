@@ -2,13 +2,15 @@
 
 mod base;
 mod test;
+mod trial;
 
+use crate::artefacts::ArtefactsError;
 use crate::base::BaseError;
 use crate::failure::chain;
 use crate::files::FileError;
-use crate::packages::PackagesError;
 use crate::process::ProcessError;
 use crate::tools::ToolsError;
+use crate::vm::DiskError;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -22,6 +24,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Build everything and boot it in QEMU, with the console on this terminal
+    Try(trial::TryArguments),
     /// Run every test, boots in QEMU included
     Test(test::TestArguments),
     /// Make the Debian base image
@@ -36,7 +40,9 @@ enum TaskError {
     #[error(transparent)]
     Base(#[from] BaseError),
     #[error(transparent)]
-    Packages(#[from] PackagesError),
+    Artefacts(#[from] ArtefactsError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     #[error(transparent)]
     Process(#[from] ProcessError),
     #[error(transparent)]
@@ -50,6 +56,7 @@ enum TaskError {
 /// The program: parses the command line, runs the task, prints the error chain once.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().task {
+        Task::Try(arguments) => trial::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Base(arguments) => base::run(&arguments),
     };
