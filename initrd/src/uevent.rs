@@ -91,24 +91,15 @@ impl Listener {
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
             SockProtocol::NetlinkKObjectUEvent,
         )
-        .map_err(|source| Error {
-            call: "socket",
-            source,
-        })?;
+        .map_err(|source| Error { call: "socket", source })?;
         // Needs privilege that PID 1 has; without it the default size stays, and an overrun is noticed anyway.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP)).map_err(|source| Error {
-            call: "bind",
-            source,
-        })?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))
+            .map_err(|source| Error { call: "bind", source })?;
         Ok(Self { socket })
     }
 
     /// The next event, waiting for it until `deadline`; with a deadline in the past only what has arrived already.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "poll(2) wants the time that is left"
-    )]
     pub fn wait(&self, deadline: Instant) -> Result<Heard, Error> {
         let mut buffer = [0; EVENT_LENGTH];
         loop {
@@ -130,10 +121,7 @@ impl Listener {
                     self.poll(left)?;
                 }
                 Err(source) => {
-                    return Err(Error {
-                        call: "recvfrom",
-                        source,
-                    });
+                    return Err(Error { call: "recvfrom", source });
                 }
             }
         }
@@ -141,19 +129,11 @@ impl Listener {
 
     fn poll(&self, left: Duration) -> Result<(), Error> {
         // One more millisecond than the rounded-down rest, or the last one would be spent polling with 0.
-        let milliseconds = u64::try_from(left.as_millis())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
+        let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
-        match poll(
-            &mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)],
-            timeout,
-        ) {
+        match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(source) => Err(Error {
-                call: "poll",
-                source,
-            }),
+            Err(source) => Err(Error { call: "poll", source }),
         }
     }
 }
@@ -176,10 +156,7 @@ mod tests {
         assert_eq!(parse(message), Some(expected));
         let message =
             b"add@/devices/x\0ACTION=add\0SUBSYSTEM=virtio\0MODALIAS=virtio:d00000002v00001AF4\0";
-        assert_eq!(
-            parse(message).unwrap().modalias.as_deref(),
-            Some("virtio:d00000002v00001AF4")
-        );
+        assert_eq!(parse(message).unwrap().modalias.as_deref(), Some("virtio:d00000002v00001AF4"));
     }
 
     #[test]
@@ -193,10 +170,7 @@ mod tests {
         ] {
             assert_eq!(parse(message), None, "{message:?}");
         }
-        assert_eq!(
-            parse(b"add@\xff\0ACTION=\xff\0").unwrap().action,
-            "\u{fffd}"
-        );
+        assert_eq!(parse(b"add@\xff\0ACTION=\xff\0").unwrap().action, "\u{fffd}");
     }
 
     #[test]

@@ -87,60 +87,30 @@ impl Modules {
         let versions = root.join("lib/modules");
         let held = directories(&versions)?;
         if held.is_empty() {
-            return Ok(Self {
-                parameters,
-                ..Self::default()
-            });
+            return Ok(Self { parameters, ..Self::default() });
         }
         if !held.iter().any(|version| version == running) {
-            return Err(Error::OtherKernel {
-                running: running.to_owned(),
-                held,
-            });
+            return Err(Error::OtherKernel { running: running.to_owned(), held });
         }
         let directory = versions.join(running);
         let path = directory.join(table::FILE_NAME);
-        let text = fs::read_to_string(&path).map_err(|source| Error::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let table = text
-            .parse()
-            .map_err(|source| Error::Table { path, source })?;
-        Ok(Self {
-            directory,
-            table,
-            parameters,
-            tried: BTreeSet::new(),
-        })
+        let text = fs::read_to_string(&path)
+            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        let table = text.parse().map_err(|source| Error::Table { path, source })?;
+        Ok(Self { directory, table, parameters, tried: BTreeSet::new() })
     }
 
     /// Loads what every boot needs; one error for each module that the kernel did not take.
     pub fn load_for_boot(&mut self) -> Vec<Error> {
         let names = self.table.boot.clone();
-        names
-            .iter()
-            .filter_map(|name| self.load(name).err())
-            .collect()
+        names.iter().filter_map(|name| self.load(name).err()).collect()
     }
 
     /// Loads what a file system of this type needs before it can be mounted; nothing for one that is not in the list.
-    ///
-    /// The first module is the file system's own and must load; the others (character sets) are tried.
     pub fn load_for_filesystem(&mut self, filesystem: &str) -> Result<(), Error> {
-        let entry = self
-            .table
-            .filesystems
-            .iter()
-            .find(|entry| entry.name == filesystem);
-        let Some((own, others)) = entry.and_then(|entry| entry.modules.split_first()) else {
-            return Ok(());
-        };
-        let (own, others) = (own.clone(), others.to_vec());
-        for other in others {
-            let _ = self.load(&other);
-        }
-        self.load(&own)
+        let entry = self.table.filesystems.iter().find(|entry| entry.name == filesystem);
+        let names = entry.map(|entry| entry.modules.clone()).unwrap_or_default();
+        names.iter().try_for_each(|name| self.load(name))
     }
 
     /// Loads every module with an alias that matches a device's modalias; one error for each that did not load.
@@ -154,10 +124,7 @@ impl Modules {
             .filter(|alias| pattern::matches(&alias.pattern, modalias))
             .map(|alias| alias.module.clone())
             .collect();
-        names
-            .iter()
-            .filter_map(|name| self.load(name).err())
-            .collect()
+        names.iter().filter_map(|name| self.load(name).err()).collect()
     }
 
     /// Loads the modules for the devices that are there already, from the `modalias` files below `sys`.
@@ -197,15 +164,8 @@ impl Modules {
         if !self.tried.insert(name.to_owned()) {
             return Ok(());
         }
-        let missing = || Error::Missing {
-            name: name.to_owned(),
-        };
-        let module = self
-            .table
-            .modules
-            .iter()
-            .find(|module| module.name == name)
-            .cloned();
+        let missing = || Error::Missing { name: name.to_owned() };
+        let module = self.table.modules.iter().find(|module| module.name == name).cloned();
         let module = module.ok_or_else(missing)?;
         for wanted in &module.wants {
             let _ = self.load(wanted);
@@ -213,47 +173,28 @@ impl Modules {
         for needed in &module.needs {
             self.load(needed)?;
         }
-        insert(
-            name,
-            &self.directory.join(&module.file),
-            self.parameters.of(name),
-        )
+        insert(name, &self.directory.join(&module.file), self.parameters.of(name))
     }
 }
 
 fn insert(name: &str, path: &Path, parameters: &str) -> Result<(), Error> {
-    let file = File::open(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let parameters = CString::new(parameters).unwrap_or_default();
     match finit_module(&file, &parameters, ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        Err(source) => Err(Error::Refused {
-            name: name.to_owned(),
-            source,
-        }),
+        Err(source) => Err(Error::Refused { name: name.to_owned(), source }),
     }
 }
 
 fn directories(path: &Path) -> Result<Vec<String>, Error> {
-    let failed = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Read { path: path.to_owned(), source };
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(failed)?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.push(
-            entry
-                .map_err(failed)?
-                .file_name()
-                .to_string_lossy()
-                .into_owned(),
-        );
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
     }
     names.sort();
     Ok(names)
@@ -309,17 +250,10 @@ mod tests {
             "kernel 6\nmodule a a.ko b\nmodule b b.ko a ~c\nmodule c c.ko\nboot a\nboot z\n",
         );
         let mut modules = Modules::open(root.path(), "6", "").unwrap();
-        let errors: Vec<_> = modules
-            .load_for_boot()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let errors: Vec<_> = modules.load_for_boot().iter().map(ToString::to_string).collect();
         assert_eq!(errors.len(), 2, "{errors:?}");
         // b's file is looked for before a's; that c is not there either does no harm.
-        assert!(
-            errors[0].contains("/lib/modules/6/b.ko: No such file"),
-            "{errors:?}"
-        );
+        assert!(errors[0].contains("/lib/modules/6/b.ko: No such file"), "{errors:?}");
         assert_eq!(errors[1], "the module z is not in this initrd");
         assert_eq!(modules.tried().collect::<Vec<_>>(), ["a", "b", "c", "z"]);
     }
@@ -338,16 +272,9 @@ mod tests {
         }
         fs::create_dir_all(sys.path().join("bus/cpu/devices/cpu0")).unwrap();
         let mut modules = Modules::open(root.path(), "6", "").unwrap();
-        assert_eq!(
-            modules.load_for_present_devices(sys.path()).len(),
-            1,
-            "v.ko is not there"
-        );
+        assert_eq!(modules.load_for_present_devices(sys.path()).len(), 1, "v.ko is not there");
         assert_eq!(modules.tried().collect::<Vec<_>>(), ["vblk"]);
-        assert!(
-            modules.load_for_present_devices(sys.path()).is_empty(),
-            "not tried again"
-        );
+        assert!(modules.load_for_present_devices(sys.path()).is_empty(), "not tried again");
 
         let mut modules = Modules::open(root.path(), "6", "modprobe.blacklist=vblk").unwrap();
         assert!(modules.load_for_present_devices(sys.path()).is_empty());

@@ -21,9 +21,7 @@ impl Parameters {
             };
             let module = module.replace('-', "_");
             if module == "modprobe" && key == "blacklist" {
-                parameters
-                    .refused
-                    .extend(value.split(',').map(|name| name.replace('-', "_")));
+                parameters.refused.extend(value.split(',').map(|name| name.replace('-', "_")));
                 continue;
             }
             let text = parameters.of.entry(module).or_default();
