@@ -1,15 +1,18 @@
 //! Boots the first candidate that can be booted: read, plan, check, execute; where that fails, undo and take the next.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use layers::cmdline::BootRequest;
-use layers::exec::{Failure, Host, HostError, execute, undo};
+use layers::exec::{Failure, Host, execute, undo};
 use layers::generation::Generation;
 use layers::id::{GenerationId, Name};
 use layers::layout::{BootPaths, Layout};
 use layers::plan::boot::{BootFacts, BootPlan, candidates, missing_choice, plan_boot};
 use layers::plan::check::check_boot;
-use layers::plan::{Op, Overlay};
+use layers::plan::{Op, Overlay, Plan};
 use layers::report::{self, BootReport, FailedCandidate};
 use layers::store::{self, StoreError, facts, read};
 use log::{error, info, warn};
@@ -37,15 +40,26 @@ pub enum BootError {
     NoCandidate(Vec<FailedCandidate>),
 }
 
-/// Tries the candidates in order; gives the report of the one that is mounted at the new root.
-///
-/// The steps in the report are the caller's to add.
+/// Looks at a mounted root and finds the program to start in it; the error is the reason why it can't be entered.
+pub type FindInit<'a> = dyn Fn(&Path) -> Result<PathBuf, String> + 'a;
+
+/// A root that is mounted and can be entered.
+#[derive(Debug)]
+pub struct Booted {
+    /// What was mounted. The steps are the caller's to add.
+    pub report: BootReport,
+    /// The program to start.
+    pub init: PathBuf,
+}
+
+/// Tries the candidates in order, up to the first whose root is mounted and can be entered.
 pub fn boot(
     request: &BootRequest,
     machine: &Machine,
     paths: &BootPaths,
     host: &mut dyn Host,
-) -> Result<BootReport, BootError> {
+    find_init: &FindInit<'_>,
+) -> Result<Booted, BootError> {
     let layout = store::open(&paths.state())?;
     let ids = read::generation_ids(&layout)?;
     let (pointers, damaged) = read::pointers(&layout);
@@ -60,9 +74,12 @@ pub fn boot(
     let order = candidates(request, &pointers, &ids);
     let mut failed = Vec::new();
     for (place, &id) in order.iter().enumerate() {
-        let attempt = Attempt { request, paths, layout: &layout, id };
+        let attempt = Attempt { request, paths, layout: &layout, id, find_init };
         match attempt.run(facts.clone(), host) {
-            Ok(plan) => return Ok(report(machine, id, plan, problems, failed)),
+            Ok((mut plan, init)) => {
+                plan.problems.extend(write_records(&plan.records, host));
+                return Ok(Booted { report: report(machine, id, plan, problems, failed), init });
+            }
             Err(why) => {
                 error!("generation {id} does not boot: {why}{}", Next(order.get(place + 1)));
                 failed.push(FailedCandidate { id, why });
@@ -70,6 +87,12 @@ pub fn boot(
         }
     }
     Err(BootError::NoCandidate(failed))
+}
+
+/// Writes down what ran. A full disk must not cost the boot, so what fails is only told.
+fn write_records(records: &Plan, host: &mut dyn Host) -> Option<String> {
+    let failure = execute(records, host).err()?;
+    Some(format!("the record of this boot could not be written: {failure}"))
 }
 
 /// The end of the line about a candidate that failed.
@@ -112,18 +135,29 @@ fn report(
     }
 }
 
+fn unmount(plan: &Plan, done: usize, host: &mut dyn Host) {
+    for left in undo(plan, done, host) {
+        warn!("{left}");
+    }
+}
+
 /// One candidate's turn.
 struct Attempt<'a> {
     request: &'a BootRequest,
     paths: &'a BootPaths,
     layout: &'a Layout,
     id: GenerationId,
+    find_init: &'a FindInit<'a>,
 }
 
 impl Attempt<'_> {
     /// Mounts the candidate. What turns out to be unusable on the way becomes a fact, and the plan is made again: each
     /// turn has one usable layer less or writes nothing, so it ends.
-    fn run(&self, mut facts: BootFacts, host: &mut dyn Host) -> Result<BootPlan, String> {
+    fn run(
+        &self,
+        mut facts: BootFacts,
+        host: &mut dyn Host,
+    ) -> Result<(BootPlan, PathBuf), String> {
         let generation = read::generation(self.layout, self.id)?;
         facts.images = facts::images(self.layout, &generation);
         loop {
@@ -131,12 +165,19 @@ impl Attempt<'_> {
                 .map_err(|refusal| refusal.to_string())?;
             check_boot(&plan.plan, self.paths).map_err(|fault| fault.to_string())?;
             if self.request.show_plan {
-                plan.plan.ops.iter().for_each(|op| warn!("plan: {op}"));
+                let ops = plan.plan.ops.iter().chain(&plan.records.ops);
+                ops.for_each(|op| warn!("plan: {op}"));
             }
-            let Err(failure) = execute(&plan.plan, host) else { return Ok(plan) };
-            for left in undo(&plan.plan, failure.done, host) {
-                warn!("{left}");
-            }
+            let Err(failure) = execute(&plan.plan, host) else {
+                return match (self.find_init)(&self.paths.sysroot) {
+                    Ok(init) => Ok((plan, init)),
+                    Err(why) => {
+                        unmount(&plan.plan, plan.plan.ops.len(), host);
+                        Err(why)
+                    }
+                };
+            };
+            unmount(&plan.plan, failure.done, host);
             self.learn(&plan, &generation, failure, &mut facts)?;
         }
     }
@@ -159,9 +200,6 @@ impl Attempt<'_> {
                 Ok(())
             }
             Some(op) if self.writes_state(op) && facts.read_only.is_none() => {
-                if let HostError::Stopped(_) = failure.source {
-                    return Err(why);
-                }
                 facts.read_only = Some(format!("the state file system cannot be written: {why}"));
                 Ok(())
             }
@@ -175,7 +213,6 @@ impl Attempt<'_> {
             Op::MakeUpper { upper, .. } => &upper.upper,
             Op::CloneUpper { to, .. } => to,
             Op::WipeUpper { dir, .. } => dir,
-            Op::WriteFile { path, .. } | Op::Remove { path } => path,
             Op::MountOverlay(Overlay { upper: Some(upper), .. }) => &upper.upper,
             _ => return false,
         };

@@ -29,18 +29,8 @@ const KERNEL: MountFlags = NOSUID_NODEV.union(MountFlags::NOEXEC);
 ///
 /// /run may hold programs: what runs at shutdown lies in /run/initramfs.
 pub const EARLY_MOUNTS: [EarlyMount; 4] = [
-    EarlyMount {
-        target: "/proc",
-        filesystem: "proc",
-        flags: KERNEL,
-        options: "",
-    },
-    EarlyMount {
-        target: "/sys",
-        filesystem: "sysfs",
-        flags: KERNEL,
-        options: "",
-    },
+    EarlyMount { target: "/proc", filesystem: "proc", flags: KERNEL, options: "" },
+    EarlyMount { target: "/sys", filesystem: "sysfs", flags: KERNEL, options: "" },
     EarlyMount {
         target: "/dev",
         filesystem: "devtmpfs",

@@ -7,7 +7,7 @@
 
 use std::{fmt::Write, io, path::Path, process::Command};
 
-use layers::cmdline::OnFail;
+use layers::{cmdline::OnFail, report::FailedCandidate};
 use nix::{
     sys::reboot::{RebootMode, reboot},
     unistd::{pause, sync},
@@ -24,16 +24,7 @@ pub struct Failure {
     /// The state file system, where it was found: its device, type and label in one line.
     pub state: Option<String>,
     /// The generations that were tried, in order.
-    pub candidates: Vec<Candidate>,
-}
-
-/// A generation that could not be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// Its number, or what its directory is called.
-    pub id: String,
-    /// Why, one text for each reason.
-    pub reasons: Vec<String>,
+    pub candidates: Vec<FailedCandidate>,
 }
 
 /// What is done after the screen.
@@ -91,11 +82,9 @@ pub fn screen(failure: &Failure, ending: Ending) -> String {
     if !failure.candidates.is_empty() {
         text.push_str("Generations tried:\n");
     }
-    for Candidate { id, reasons } in &failure.candidates {
-        let _ = writeln!(text, "  generation {}:", clean(id));
-        for reason in reasons {
-            paragraph(&mut text, "    ", reason);
-        }
+    for FailedCandidate { id, why } in &failure.candidates {
+        let _ = writeln!(text, "  generation {id}:");
+        paragraph(&mut text, "    ", why);
     }
     if failure.candidates.is_empty() {
         text.push_str("No generation was tried.\n");
@@ -120,31 +109,16 @@ fn advice(failure: &Failure) -> Vec<(&'static str, &'static str)> {
                 "layers.state=UUID=...",
                 "or LABEL=, PARTUUID=, PARTLABEL=, /dev/...: where the state is",
             ),
-            (
-                "layers.timeout=120",
-                "to wait longer for a slow disk (seconds)",
-            ),
-            (
-                "layers.onfail=reboot",
-                "or poweroff, shell: what to do when this happens again",
-            ),
+            ("layers.timeout=120", "to wait longer for a slow disk (seconds)"),
+            ("layers.onfail=reboot", "or poweroff, shell: what to do when this happens again"),
         ];
     }
     vec![
-        (
-            "layers.generation=NUMBER",
-            "to start this generation, or previous",
-        ),
+        ("layers.generation=NUMBER", "to start this generation, or previous"),
         ("layers.set=none", "to start the base alone, without layers"),
         ("layers.skip=NAME,...", "to leave out these layers"),
-        (
-            "layers.ephemeral",
-            "to start without the files in /etc, /var and /home",
-        ),
-        (
-            "layers.onfail=reboot",
-            "or poweroff, shell: what to do when this happens again",
-        ),
+        ("layers.ephemeral", "to start without the files in /etc, /var and /home"),
+        ("layers.onfail=reboot", "or poweroff, shell: what to do when this happens again"),
     ]
 }
 
@@ -156,15 +130,7 @@ fn paragraph(text: &mut String, indent: &str, reason: &str) {
 
 // A label or a file name must not steer the terminal.
 fn clean(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                '?'
-            } else {
-                character
-            }
-        })
-        .collect()
+    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }
 
 /// Whether the initramfs was built with a shell.
@@ -203,11 +169,8 @@ fn run_shell() -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn candidate(id: &str, reasons: &[&str]) -> Candidate {
-        Candidate {
-            id: id.into(),
-            reasons: reasons.iter().map(|&reason| reason.into()).collect(),
-        }
+    fn candidate(id: &str, why: &str) -> FailedCandidate {
+        FailedCandidate { id: id.parse().unwrap(), why: why.into() }
     }
 
     #[test]
@@ -216,17 +179,8 @@ mod tests {
             problem: None,
             state: Some("/dev/vda2: ext4, LABEL=layers".into()),
             candidates: vec![
-                candidate(
-                    "12",
-                    &[
-                        "image 1f2e… of layer htop is missing",
-                        "layer top needs htop",
-                    ],
-                ),
-                candidate(
-                    "11",
-                    &["generation.toml cannot be understood:\nline 3: \u{1b}[31m"],
-                ),
+                candidate("12", "layer htop is missing from the store, and layer top needs it"),
+                candidate("11", "generation.toml does not parse:\nline 3: \u{1b}[31m"),
             ],
         };
         assert_eq!(
@@ -235,10 +189,9 @@ mod tests {
              State file system: /dev/vda2: ext4, LABEL=layers\n\
              Generations tried:\n\
              \x20 generation 12:\n\
-             \x20   image 1f2e… of layer htop is missing\n\
-             \x20   layer top needs htop\n\
+             \x20   layer htop is missing from the store, and layer top needs it\n\
              \x20 generation 11:\n\
-             \x20   generation.toml cannot be understood:\n\
+             \x20   generation.toml does not parse:\n\
              \x20   line 3: ?[31m\n\
              \n\
              Unharmed: every image and every generation. Starting up never writes to them.\n\
@@ -258,10 +211,7 @@ mod tests {
     fn the_screen_of_a_missing_disk_tells_how_to_name_it() {
         let problem =
             "no block device is LABEL=x after 30 s; block devices:\n  /dev/vda: ext4, LABEL=y";
-        let failure = Failure {
-            problem: Some(problem.into()),
-            ..Failure::default()
-        };
+        let failure = Failure { problem: Some(problem.into()), ..Failure::default() };
         let text = screen(&failure, Ending::Reboot);
         for expected in [
             "no block device is LABEL=x after 30 s; block devices:\n  /dev/vda: ext4, LABEL=y\n",
@@ -284,11 +234,7 @@ mod tests {
             (OnFail::Shell, true, Ending::Shell),
             (OnFail::Shell, false, Ending::WaitWithoutShell),
         ] {
-            assert_eq!(
-                Ending::of(onfail, has_shell),
-                expected,
-                "{onfail:?} {has_shell}"
-            );
+            assert_eq!(Ending::of(onfail, has_shell), expected, "{onfail:?} {has_shell}");
             assert!(
                 screen(&Failure::default(), expected)
                     .ends_with(&format!("\n{}\n", expected.sentence()))

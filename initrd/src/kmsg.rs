@@ -57,11 +57,7 @@ pub struct Records<W> {
 impl<W: Write> Records<W> {
     /// Records into `device`.
     pub fn new(device: W) -> Self {
-        Self {
-            device,
-            line: Vec::new(),
-            severity: 6,
-        }
+        Self { device, line: Vec::new(), severity: 6 }
     }
 
     fn end_line(&mut self) {
@@ -77,19 +73,11 @@ impl<W: Write> Records<W> {
         // What a disk's label holds must not steer the terminal.
         let clean: String = text
             .chars()
-            .map(|character| {
-                if character.is_control() {
-                    '?'
-                } else {
-                    character
-                }
-            })
+            .map(|character| if character.is_control() { '?' } else { character })
             .collect();
         for piece in pieces(&clean, RECORD - PREFIX.len() - "<6>\n".len()) {
             // A full or missing log must not stop the boot.
-            let _ = self
-                .device
-                .write(format!("<{}>{PREFIX}{piece}\n", self.severity).as_bytes());
+            let _ = self.device.write(format!("<{}>{PREFIX}{piece}\n", self.severity).as_bytes());
         }
     }
 }
@@ -168,10 +156,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_write_with_its_severity() {
-        assert_eq!(
-            written(&["[ERROR] ", "no ", "disk\n"]),
-            ["<3>layers-init: no disk\n"]
-        );
+        assert_eq!(written(&["[ERROR] ", "no ", "disk\n"]), ["<3>layers-init: no disk\n"]);
         assert_eq!(
             written(&["[WARN] a\n[INFO] b\n"]),
             ["<4>layers-init: a\n", "<6>layers-init: b\n"]
@@ -200,10 +185,8 @@ mod tests {
         let text = "ü".repeat(2000);
         let records = written(&["[ERROR] ", &text, "\n"]);
         assert!(records.len() > 4 && records.iter().all(|record| record.len() <= RECORD));
-        let joined: String = records
-            .iter()
-            .map(|record| record["<3>layers-init: ".len()..].trim_end())
-            .collect();
+        let joined: String =
+            records.iter().map(|record| record["<3>layers-init: ".len()..].trim_end()).collect();
         assert_eq!(joined, text);
     }
 
@@ -219,12 +202,7 @@ mod tests {
         let file = path.reopen().unwrap();
         let logger = WriteLogger::new(LevelFilter::Info, config, Records::new(file)).as_log();
         let arguments = format_args!("device {}\nlisted", 7);
-        logger.log(
-            &log::Record::builder()
-                .level(log::Level::Warn)
-                .args(arguments)
-                .build(),
-        );
+        logger.log(&log::Record::builder().level(log::Level::Warn).args(arguments).build());
         let text = fs::read_to_string(path.path()).unwrap();
         assert_eq!(text, "<4>layers-init: device 7\n<4>layers-init: listed\n");
     }

@@ -11,6 +11,7 @@
 //! The program in `main.rs` runs them in order. Nothing here waits for a while, only for events, and nothing ends the
 //! process.
 
+pub mod boot;
 pub mod devices;
 pub mod early;
 pub mod failure;
@@ -18,5 +19,6 @@ pub mod handover;
 pub mod kmsg;
 pub mod modules;
 pub mod probe;
+pub mod state;
 pub mod steps;
 pub mod uevent;

@@ -1,22 +1,21 @@
-//! PID 1 of the initramfs.
+//! PID 1 of the initramfs: finds the state file system, boots a generation from it, or says why it cannot.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a program: reads the command line, writes to the console"
-)]
+#![expect(clippy::disallowed_methods, reason = "a program: reads the command line, ends in execve")]
 
-use std::{fs, io::Write, path::Path, process::ExitCode, time::Duration};
+use std::{env, fs, io::Write, path::Path, process::ExitCode, time::Duration};
 
 use initrd::{
+    boot::{self, BootError, Booted, Machine},
     devices::{BlockDevice, wait},
     early, failure,
     failure::{Ending, Failure},
-    kmsg,
+    handover, kmsg,
     modules::Modules,
+    state,
     steps::Steps,
     uevent::Listener,
 };
-use layers::cmdline::BootRequest;
+use layers::{cmdline::BootRequest, host::LinuxHost, layout::BootPaths};
 use log::{LevelFilter, error, info};
 
 fn main() -> ExitCode {
@@ -28,34 +27,71 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mounted = early::mount_all();
-    kmsg::start(LevelFilter::Info);
-    let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    let request = BootRequest::parse(&cmdline);
-    let mut outcome = Failure::default();
-    match mounted {
-        Err(error) => outcome.problem = Some(error.to_string()),
-        Ok(()) => match state_device(&cmdline, &request, &mut steps) {
-            Err(problem) => outcome.problem = Some(problem),
-            Ok(device) => outcome.state = Some(device.to_string()),
-        },
+    let rate_limit = kmsg::start(LevelFilter::Info);
+    let machine = Machine {
+        cmdline: read_line("/proc/cmdline").unwrap_or_default(),
+        kernel: read_line("/proc/sys/kernel/osrelease"),
+        read_only: None,
+    };
+    let request = BootRequest::parse(&machine.cmdline);
+    let result = mounted
+        .map_err(|error| Failure { problem: Some(error.to_string()), ..Failure::default() })
+        .and_then(|()| start(&request, machine, &mut steps));
+    let failure = match result {
+        Ok(booted) => hand_over(&booted, rate_limit.as_deref()),
+        Err(failure) => failure,
+    };
+    let ending = Ending::of(request.onfail, failure::has_shell());
+    // The screen goes to the console whatever the log level is; where there is none, nobody can be told.
+    let _ = std::io::stderr().write_all(failure::screen(&failure, ending).as_bytes());
+    failure::end(ending)
+}
+
+fn read_line(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+}
+
+/// Finds the state file system and mounts a generation from it; the report is written.
+fn start(
+    request: &BootRequest,
+    mut machine: Machine,
+    steps: &mut Steps,
+) -> Result<Booted, Failure> {
+    let paths = BootPaths::default();
+    let device = find_state(request, &machine, steps)
+        .map_err(|problem| Failure { problem: Some(problem), ..Failure::default() })?;
+    let failed =
+        |problem| Failure { problem, state: Some(device.to_string()), candidates: Vec::new() };
+    machine.read_only =
+        mount_state(&device, request, &paths).map_err(|problem| failed(Some(problem)))?;
+    steps.done("state file system");
+
+    let find_init =
+        |root: &Path| handover::check(root, request.init.as_deref()).map_err(|e| e.to_string());
+    let booted = boot::boot(request, &machine, &paths, &mut LinuxHost::new(), &find_init);
+    let mut booted = booted.map_err(|error| match error {
+        BootError::Store(error) => failed(Some(error.to_string())),
+        BootError::NoCandidate(candidates) => Failure { candidates, ..failed(None) },
+    })?;
+    steps.done("generation");
+    booted.report.steps = steps.report();
+    // The system boots without a report; `layerctl status` then cannot say which generation runs.
+    if let Err(error) = state::write_report(Path::new(BootPaths::REPORT), &booted.report) {
+        error!("{error}");
     }
-    fail(&outcome, &request)
+    Ok(booted)
 }
 
 /// Finds the state device and loads its file system's driver; the error is for the failure screen.
-fn state_device(
-    cmdline: &str,
+fn find_state(
     request: &BootRequest,
+    machine: &Machine,
     steps: &mut Steps,
 ) -> Result<BlockDevice, String> {
     steps.done("first mounts");
-    for problem in &request.problems {
-        error!("{problem}");
-    }
     let events = Listener::open().map_err(|error| error.to_string())?;
-    let running =
-        fs::read_to_string("/proc/sys/kernel/osrelease").map_err(|error| error.to_string())?;
-    let mut modules = Modules::open(Path::new("/"), running.trim_end(), cmdline)
+    let running = machine.kernel.as_deref().ok_or("the kernel does not tell its version")?;
+    let mut modules = Modules::open(Path::new("/"), running, &machine.cmdline)
         .map_err(|error| error.to_string())?;
     for error in modules.load_for_boot() {
         error!("{error}");
@@ -67,17 +103,30 @@ fn state_device(
     info!("state device {device}");
     steps.done("state device");
     if let Some(filesystem) = device.filesystem() {
-        modules
-            .load_for_filesystem(filesystem.kind.driver())
-            .map_err(|error| error.to_string())?;
+        modules.load_for_filesystem(filesystem.kind.driver()).map_err(|error| error.to_string())?;
     }
     steps.done("file system driver");
     Ok(device)
 }
 
-fn fail(outcome: &Failure, request: &BootRequest) -> ! {
-    let ending = Ending::of(request.onfail, failure::has_shell());
-    // The screen goes to the console whatever the log level is; where there is none, nobody can be told.
-    let _ = std::io::stderr().write_all(failure::screen(outcome, ending).as_bytes());
-    failure::end(ending)
+/// Mounts the state file system; gives why it cannot be written, if it can't.
+fn mount_state(
+    device: &BlockDevice,
+    request: &BootRequest,
+    paths: &BootPaths,
+) -> Result<Option<String>, String> {
+    let filesystem = device
+        .filesystem()
+        .ok_or_else(|| format!("{device} holds no file system that this initrd knows"))?;
+    state::mount(&device.node, filesystem.kind.driver(), &paths.state(), request.writes_nothing())
+        .map_err(|error| error.to_string())
+}
+
+/// Enters the new root; comes back only with the reason why that failed.
+fn hand_over(booted: &Booted, rate_limit: Option<&str>) -> Failure {
+    info!("starting {}", booted.init.display());
+    kmsg::stop(rate_limit);
+    let Err(error) =
+        handover::hand_over(&BootPaths::default().sysroot, &booted.init, env::args_os().skip(1));
+    Failure { problem: Some(error.to_string()), ..Failure::default() }
 }

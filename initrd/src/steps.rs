@@ -1,12 +1,10 @@
 //! How long each step of the boot takes, for the log and for boot.json.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "measures time; nothing is decided by it"
-)]
+#![expect(clippy::disallowed_methods, reason = "measures time; nothing is decided by it")]
 
 use std::time::{Duration, Instant};
 
+use layers::report;
 use log::info;
 
 /// A step that is done.
@@ -34,10 +32,7 @@ impl Steps {
         reason = "it reads the clock, which a default value must not"
     )]
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            done: Vec::new(),
-        }
+        Self { start: Instant::now(), done: Vec::new() }
     }
 
     /// Records that what was done since the last call (or the start) was `name`, and logs it.
@@ -45,17 +40,17 @@ impl Steps {
         let done = self.start.elapsed();
         let before = self.done.last().map_or(Duration::ZERO, |step| step.done);
         let took = done.saturating_sub(before);
-        info!(
-            "{name}: {} ms, at {} ms",
-            milliseconds(took),
-            milliseconds(done)
-        );
+        info!("{name}: {} ms, at {} ms", milliseconds(took), milliseconds(done));
         self.done.push(Step { name, took, done });
     }
 
-    /// The steps in order.
-    pub fn all(&self) -> &[Step] {
-        &self.done
+    /// The steps in order, for boot.json.
+    pub fn report(&self) -> Vec<report::Step> {
+        let microseconds = |took: Duration| took.as_micros().try_into().unwrap_or(u64::MAX);
+        self.done
+            .iter()
+            .map(|step| report::Step { name: step.name.to_owned(), us: microseconds(step.took) })
+            .collect()
     }
 }
 
@@ -74,9 +69,7 @@ mod tests {
         let mut steps = Steps::new();
         steps.done("first");
         steps.done("second");
-        let [first, second] = steps.all() else {
-            panic!("{steps:?}")
-        };
+        let [first, second] = steps.done.as_slice() else { panic!("{steps:?}") };
         assert_eq!((first.name, second.name), ("first", "second"));
         assert_eq!(first.took, first.done);
         assert_eq!(second.done, first.done + second.took);
@@ -84,12 +77,9 @@ mod tests {
 
     #[test]
     fn milliseconds_have_one_decimal() {
-        for (microseconds, expected) in [
-            (0, "0.0"),
-            (1250, "1.2"),
-            (99_999, "99.9"),
-            (1_000_000, "1000.0"),
-        ] {
+        for (microseconds, expected) in
+            [(0, "0.0"), (1250, "1.2"), (99_999, "99.9"), (1_000_000, "1000.0")]
+        {
             assert_eq!(milliseconds(Duration::from_micros(microseconds)), expected);
         }
     }

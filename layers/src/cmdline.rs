@@ -122,10 +122,7 @@ impl DirSet {
 
     /// The members, in the order of [`Dir::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Dir> {
-        Dir::ALL
-            .into_iter()
-            .zip(self.0)
-            .filter_map(|(dir, member)| member.then_some(dir))
+        Dir::ALL.into_iter().zip(self.0).filter_map(|(dir, member)| member.then_some(dir))
     }
 }
 
@@ -243,9 +240,7 @@ impl BootRequest {
 
     /// Whether the command line alone already says that nothing is written to the state file system.
     pub fn writes_nothing(&self) -> bool {
-        Dir::ALL
-            .iter()
-            .all(|&dir| self.ephemeral.contains(dir) || self.frozen.contains(dir))
+        Dir::ALL.iter().all(|&dir| self.ephemeral.contains(dir) || self.frozen.contains(dir))
     }
 
     fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
@@ -265,9 +260,8 @@ impl BootRequest {
             ("wipe", value) => self.wipe = dirs(value)?,
             ("onfail", Some(value)) => self.onfail = onfail(value)?,
             ("timeout", Some(value)) => {
-                self.timeout = value
-                    .parse()
-                    .map_err(|_| format!("{value:?} is no number of seconds"))?;
+                self.timeout =
+                    value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
             }
             ("plan", None) => self.show_plan = true,
             ("plan", Some(_)) => return Err("takes no value".to_owned()),
@@ -302,11 +296,7 @@ impl BootRequest {
         } else if nothing {
             return SetChoice::Nothing;
         }
-        if sets.is_empty() {
-            SetChoice::Default
-        } else {
-            SetChoice::Named(sets)
-        }
+        if sets.is_empty() { SetChoice::Default } else { SetChoice::Named(sets) }
     }
 }
 
@@ -340,9 +330,7 @@ fn onfail(value: &str) -> Result<OnFail, String> {
         "reboot" => Ok(OnFail::Reboot),
         "poweroff" => Ok(OnFail::Poweroff),
         "shell" => Ok(OnFail::Shell),
-        _ => Err(format!(
-            "{value:?} is none of fallback, reboot, poweroff, shell"
-        )),
+        _ => Err(format!("{value:?} is none of fallback, reboot, poweroff, shell")),
     }
 }
 
@@ -395,64 +383,33 @@ mod tests {
         let cases = [
             ("root=/dev/vda2", "/dev/vda2"),
             ("root=UUID=12-34 layers.state=LABEL=x", "LABEL=x"),
-            (
-                "layers.state=PARTLABEL=\"my state\" quiet",
-                "PARTLABEL=my state",
-            ),
+            ("layers.state=PARTLABEL=\"my state\" quiet", "PARTLABEL=my state"),
             ("root=ZFS=rpool", "LABEL=layers"),
             ("layers.state=PARTUUID=ab layers.state=UUID=cd", "UUID=cd"),
         ];
         for (cmdline, state) in cases {
-            assert_eq!(
-                BootRequest::parse(cmdline).state.to_string(),
-                state,
-                "{cmdline}"
-            );
+            assert_eq!(BootRequest::parse(cmdline).state.to_string(), state, "{cmdline}");
         }
     }
 
     #[test]
     fn what_is_not_understood_is_a_problem_and_the_rest_is_honoured() {
         let cases = [
-            (
-                "layers.generation=0",
-                "layers.generation: \"0\" is no generation",
-            ),
-            (
-                "layers.timeout=soon",
-                "layers.timeout: \"soon\" is no number of seconds",
-            ),
+            ("layers.generation=0", "layers.generation: \"0\" is no generation"),
+            ("layers.timeout=soon", "layers.timeout: \"soon\" is no number of seconds"),
             ("layers.onfail=cry", "layers.onfail: \"cry\" is none of"),
-            (
-                "layers.ephemeral=opt",
-                "layers.ephemeral: \"opt\" is none of etc, var, home",
-            ),
+            ("layers.ephemeral=opt", "layers.ephemeral: \"opt\" is none of etc, var, home"),
             ("layers.add=a/b", "layers.add: \"a/b\" is not a usable name"),
-            (
-                "layers.sets=x",
-                "layers.sets: is no key that this initrd knows",
-            ),
+            ("layers.sets=x", "layers.sets: is no key that this initrd knows"),
             ("layers.set", "layers.set: wants a value"),
             ("layers.state=sda", "layers.state: \"sda\" names no device"),
             ("layers.plan=1", "layers.plan: takes no value"),
-            (
-                "layers.set=none,web",
-                "layers.set: none means the base alone",
-            ),
+            ("layers.set=none,web", "layers.set: none means the base alone"),
         ];
         for (cmdline, problem) in cases {
             let request = BootRequest::parse(&format!("{cmdline} layers.skip=x"));
-            assert_eq!(
-                request.problems.len(),
-                1,
-                "{cmdline}: {:?}",
-                request.problems
-            );
-            assert!(
-                request.problems[0].starts_with(problem),
-                "{:?}",
-                request.problems
-            );
+            assert_eq!(request.problems.len(), 1, "{cmdline}: {:?}", request.problems);
+            assert!(request.problems[0].starts_with(problem), "{:?}", request.problems);
             assert_eq!(request.skip, ["x".parse().unwrap()], "{cmdline}");
         }
     }
@@ -462,13 +419,8 @@ mod tests {
         let request = BootRequest::parse("layers.add=a,b layers.add=c layers.set=x layers.set=y,z");
         let names: Vec<_> = request.add.iter().map(Name::as_str).collect();
         assert_eq!(names, ["a", "b", "c"]);
-        let SetChoice::Named(sets) = request.sets else {
-            panic!("{:?}", request.sets)
-        };
-        assert_eq!(
-            sets.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["y", "z"]
-        );
+        let SetChoice::Named(sets) = request.sets else { panic!("{:?}", request.sets) };
+        assert_eq!(sets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["y", "z"]);
     }
 
     #[test]

@@ -43,12 +43,7 @@ impl HostError {
     /// An I/O error with what was being done and to what.
     pub fn io(doing: &str, path: &Path, source: impl Into<io::Error>) -> Self {
         let (doing, path) = (doing.to_owned(), path.to_owned());
-        Self::Io {
-            doing,
-            path,
-            source: source.into(),
-            detail: String::new(),
-        }
+        Self::Io { doing, path, source: source.into(), detail: String::new() }
     }
 }
 
@@ -122,12 +117,7 @@ fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
         Op::MakeUpper { upper, like } => host.make_upper(upper, like.as_deref()),
         Op::CloneUpper { from, to } => host.clone_upper(from, to),
         Op::WipeUpper { dir, keep } => host.wipe_upper(dir, keep),
-        Op::StageImage {
-            from,
-            to,
-            digest,
-            size,
-        } => host.stage_image(from, to, digest, *size),
+        Op::StageImage { from, to, digest, size } => host.stage_image(from, to, digest, *size),
         Op::WriteFile { path, text } => host.write_file(path, text),
         Op::PublishGeneration { dir, text } => host.publish_generation(dir, text),
         Op::AppendLine { path, line } => host.append_line(path, line),

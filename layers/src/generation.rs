@@ -154,10 +154,7 @@ impl Generation {
     /// Whether the parts fit together; the text says which do not.
     pub fn check(&self) -> Result<(), String> {
         if self.layers.len() > LAYERS_MAX {
-            return Err(format!(
-                "{} layers; at most {LAYERS_MAX} fit",
-                self.layers.len()
-            ));
+            return Err(format!("{} layers; at most {LAYERS_MAX} fit", self.layers.len()));
         }
         let mut names = BTreeSet::new();
         let mut digests = BTreeSet::from([self.base.digest]);
@@ -166,10 +163,7 @@ impl Generation {
                 return Err(format!("two layers are named {}", layer.name));
             }
             if !digests.insert(layer.digest) {
-                return Err(format!(
-                    "layer {} has the same image as another",
-                    layer.name
-                ));
+                return Err(format!("layer {} has the same image as another", layer.name));
             }
         }
         if !self.sets.contains_key(&SetName::default_set()) {
@@ -177,21 +171,13 @@ impl Generation {
         }
         for (set, members) in &self.sets {
             if let Some(stranger) = members.iter().find(|name| !names.contains(name)) {
-                return Err(format!(
-                    "set {set} names layer {stranger}, which is not there"
-                ));
+                return Err(format!("set {set} names layer {stranger}, which is not there"));
             }
         }
         if let Some((layer, missing)) = self.layers.iter().find_map(|layer| {
-            Some((
-                layer,
-                layer.requires.iter().find(|name| !names.contains(name))?,
-            ))
+            Some((layer, layer.requires.iter().find(|name| !names.contains(name))?))
         }) {
-            return Err(format!(
-                "layer {} needs layer {missing}, which is not there",
-                layer.name
-            ));
+            return Err(format!("layer {} needs layer {missing}, which is not there", layer.name));
         }
         Ok(())
     }

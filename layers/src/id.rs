@@ -258,9 +258,7 @@ serde_as_text!(Version);
 fn plain(text: &str, max: usize, marks: &[u8]) -> bool {
     let mut bytes = text.bytes();
     text.len() <= max
-        && bytes
-            .next()
-            .is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || marks.contains(&byte))
 }
 
@@ -272,13 +270,7 @@ mod tests {
     fn a_digest_is_64_lower_case_hexadecimal_digits() {
         let text = "00ff".repeat(16);
         assert_eq!(text.parse::<Digest>().unwrap().to_string(), text);
-        for bad in [
-            "",
-            "00",
-            &"00FF".repeat(16),
-            &"00fg".repeat(16),
-            &"é".repeat(32),
-        ] {
+        for bad in ["", "00", &"00FF".repeat(16), &"00fg".repeat(16), &"é".repeat(32)] {
             assert_eq!(bad.parse::<Digest>(), Err(IdError::Digest(bad.to_owned())));
         }
     }
@@ -304,9 +296,7 @@ mod tests {
             assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
         }
         let long = "a".repeat(NAME_MAX + 1);
-        for bad in [
-            "", "-a", ".a", "a,b", "a/b", "a_b", "a b", "a\n", "ä", "..", &long,
-        ] {
+        for bad in ["", "-a", ".a", "a,b", "a/b", "a_b", "a b", "a\n", "ä", "..", &long] {
             assert!(bad.parse::<Name>().is_err(), "{bad:?}");
         }
     }

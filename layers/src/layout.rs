@@ -39,9 +39,7 @@ pub struct Layout {
 impl Layout {
     /// The layout of the store in the state file system that is mounted at `state`.
     pub fn new(state: &Path) -> Self {
-        Self {
-            top: state.join("layerctl"),
-        }
+        Self { top: state.join("layerctl") }
     }
 
     /// The directory that holds everything.
@@ -172,10 +170,7 @@ pub struct BootPaths {
 
 impl Default for BootPaths {
     fn default() -> Self {
-        Self {
-            run: "/run/initramfs/layers".into(),
-            sysroot: "/sysroot".into(),
-        }
+        Self { run: "/run/initramfs/layers".into(), sysroot: "/sysroot".into() }
     }
 }
 

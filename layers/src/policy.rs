@@ -99,9 +99,7 @@ impl Default for Policy {
 
 impl Policy {
     fn default_keep() -> Vec<String> {
-        ["/etc/machine-id", "/etc/ssh/ssh_host_*"]
-            .map(str::to_owned)
-            .to_vec()
+        ["/etc/machine-id", "/etc/ssh/ssh_host_*"].map(str::to_owned).to_vec()
     }
 
     /// The policy of one directory.
@@ -116,11 +114,7 @@ impl Policy {
     /// The kept paths inside `dir`, relative to it.
     pub fn kept_in(&self, dir: Dir) -> Vec<String> {
         let prefix = format!("/{}/", dir.name());
-        self.keep
-            .iter()
-            .filter_map(|path| path.strip_prefix(&prefix))
-            .map(str::to_owned)
-            .collect()
+        self.keep.iter().filter_map(|path| path.strip_prefix(&prefix)).map(str::to_owned).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::policy::{Dir, Mode};
 pub const SCHEMA: u32 = 1;
 
 /// The whole report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootReport {
     /// The format's number, [`SCHEMA`].
     pub schema: u32,
@@ -63,10 +63,10 @@ pub struct FailedCandidate {
 }
 
 /// A step of the boot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// What was done.
     pub name: String,
-    /// Milliseconds that it took.
-    pub ms: f64,
+    /// Microseconds that it took.
+    pub us: u64,
 }

@@ -94,10 +94,7 @@ impl Superblock {
 }
 
 fn squashfs(head: &[u8]) -> Result<Superblock, SuperblockError> {
-    let damaged = |what: String| SuperblockError::Damaged {
-        format: Format::Squashfs,
-        what,
-    };
+    let damaged = |what: String| SuperblockError::Damaged { format: Format::Squashfs, what };
     let short = || damaged("it is cut off".to_owned());
     let block_size = u32::from_le_bytes(field(head, 12).ok_or_else(short)?);
     let block_log = u16::from_le_bytes(field(head, 22).ok_or_else(short)?);
@@ -107,30 +104,20 @@ fn squashfs(head: &[u8]) -> Result<Superblock, SuperblockError> {
         return Err(damaged(format!("version {major}, not 4")));
     }
     if !(12..=20).contains(&block_log) || block_size != 1 << block_log {
-        return Err(damaged(format!(
-            "block size {block_size} with logarithm {block_log}"
-        )));
+        return Err(damaged(format!("block size {block_size} with logarithm {block_log}")));
     }
     // The inode, directory and id tables lie inside what the image uses.
     for (name, at) in [("id", 48), ("inode", 64), ("directory", 72)] {
         let start = u64::from_le_bytes(field(head, at).ok_or_else(short)?);
         if start >= bytes {
-            return Err(damaged(format!(
-                "the {name} table is at byte {start} of {bytes}"
-            )));
+            return Err(damaged(format!("the {name} table is at byte {start} of {bytes}")));
         }
     }
-    Ok(Superblock {
-        format: Format::Squashfs,
-        bytes,
-    })
+    Ok(Superblock { format: Format::Squashfs, bytes })
 }
 
 fn erofs(head: &[u8]) -> Result<Superblock, SuperblockError> {
-    let damaged = |what: String| SuperblockError::Damaged {
-        format: Format::Erofs,
-        what,
-    };
+    let damaged = |what: String| SuperblockError::Damaged { format: Format::Erofs, what };
     let short = || damaged("it is cut off".to_owned());
     let [block_bits] = field(head, 1024 + 12).ok_or_else(short)?;
     let blocks = u32::from_le_bytes(field(head, 1024 + 36).ok_or_else(short)?);
@@ -140,10 +127,7 @@ fn erofs(head: &[u8]) -> Result<Superblock, SuperblockError> {
     if blocks == 0 {
         return Err(damaged("no blocks".to_owned()));
     }
-    Ok(Superblock {
-        format: Format::Erofs,
-        bytes: u64::from(blocks) << block_bits,
-    })
+    Ok(Superblock { format: Format::Erofs, bytes: u64::from(blocks) << block_bits })
 }
 
 fn field<const N: usize>(head: &[u8], at: usize) -> Option<[u8; N]> {

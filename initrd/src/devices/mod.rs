@@ -137,21 +137,15 @@ mod tests {
 
     fn superblock(kind: FilesystemType, label: &str, uuid: &str) -> Superblock {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Superblock {
-            kind,
-            label: text(label),
-            uuid: text(uuid),
-        }
+        Superblock { kind, label: text(label), uuid: text(uuid) }
     }
 
     fn device(node: &str, label: &str, uuid: &str, partition: Option<(&str, &str)>) -> BlockDevice {
         BlockDevice {
             node: node.into(),
             superblocks: Ok(vec![superblock(FilesystemType::Ext4, label, uuid)]),
-            partition: partition.map(|(uuid, name)| PartitionEntry {
-                uuid: uuid.into(),
-                name: Some(name.into()),
-            }),
+            partition: partition
+                .map(|(uuid, name)| PartitionEntry { uuid: uuid.into(), name: Some(name.into()) }),
         }
     }
 
@@ -207,10 +201,7 @@ mod tests {
                     several
                 }
             };
-            let nodes: Vec<_> = found
-                .iter()
-                .map(|device| device.node.to_str().unwrap())
-                .collect();
+            let nodes: Vec<_> = found.iter().map(|device| device.node.to_str().unwrap()).collect();
             assert_eq!(nodes, expected, "{spec}");
         }
     }
@@ -248,9 +239,6 @@ mod tests {
         ] {
             assert_eq!(can_hold_state(name), expected, "{name}");
         }
-        assert_eq!(
-            node(Path::new("/dev"), "cciss!c0d0"),
-            Path::new("/dev/cciss/c0d0")
-        );
+        assert_eq!(node(Path::new("/dev"), "cciss!c0d0"), Path::new("/dev/cciss/c0d0"));
     }
 }

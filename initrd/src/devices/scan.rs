@@ -44,11 +44,7 @@ struct Listed {
 impl Scanner {
     /// A scanner that finds sysfs and devtmpfs at these places.
     pub fn new(sys: &Path, dev: &Path) -> Self {
-        Self {
-            sys: sys.to_owned(),
-            dev: dev.to_owned(),
-            probed: BTreeMap::new(),
-        }
+        Self { sys: sys.to_owned(), dev: dev.to_owned(), probed: BTreeMap::new() }
     }
 
     /// Probes the device of this name (as an event's DEVNAME has it) anew in the next scan.
@@ -70,10 +66,7 @@ impl Scanner {
             .collect();
         for Listed { name, .. } in &listed {
             let table = partitioned.contains(name.as_str());
-            let known = self
-                .probed
-                .get(name)
-                .is_some_and(|known| known.table || !table);
+            let known = self.probed.get(name).is_some_and(|known| known.table || !table);
             if !known {
                 let content = probe::read(&node(&self.dev, name), table)
                     .map_err(|error| error.source.to_string());
@@ -92,28 +85,15 @@ impl Scanner {
         };
         let partition = listed.partition.as_ref().and_then(|(disk, number)| {
             let table = content(disk)?.as_ref().ok()?.table.as_ref()?;
-            let entry = table
-                .partitions
-                .iter()
-                .find(|entry| entry.number == *number)?;
-            Some(PartitionEntry {
-                uuid: entry.uuid.clone(),
-                name: entry.name.clone(),
-            })
+            let entry = table.partitions.iter().find(|entry| entry.number == *number)?;
+            Some(PartitionEntry { uuid: entry.uuid.clone(), name: entry.name.clone() })
         });
-        BlockDevice {
-            node: node(&self.dev, &listed.name),
-            superblocks,
-            partition,
-        }
+        BlockDevice { node: node(&self.dev, &listed.name), superblocks, partition }
     }
 
     fn list(&self) -> Result<Vec<Listed>, Error> {
         let path = self.sys.join("class/block");
-        let failed = |source| Error {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| Error { path: path.clone(), source };
         let entries = match fs::read_dir(&path) {
             // The class is made with the first block device.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -129,7 +109,7 @@ impl Scanner {
                 listed.push(Listed { name, partition });
             }
         }
-        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
     }
 }
@@ -146,11 +126,7 @@ fn is_held(directory: &Path) -> bool {
 
 // The entries of class/block are links into the device tree, where a partition is a directory in its disk's.
 fn partition(directory: &Path) -> Option<(String, u32)> {
-    let number = fs::read_to_string(directory.join("partition"))
-        .ok()?
-        .trim_end()
-        .parse()
-        .ok()?;
+    let number = fs::read_to_string(directory.join("partition")).ok()?.trim_end().parse().ok()?;
     let place = fs::canonicalize(directory).ok()?;
     let disk = place.parent()?.file_name()?.to_string_lossy().into_owned();
     Some((disk, number))
@@ -203,10 +179,7 @@ mod tests {
         fn lines(&self, scanner: &mut Scanner) -> Vec<String> {
             let dev = format!("{}/", self.0.path().join("dev").display());
             let devices = scanner.scan().unwrap();
-            devices
-                .iter()
-                .map(|device| device.to_string().replace(&dev, ""))
-                .collect()
+            devices.iter().map(|device| device.to_string().replace(&dev, "")).collect()
         }
     }
 
@@ -224,23 +197,13 @@ mod tests {
         machine.image(
             "vda1",
             "mkfs.ext4",
-            &[
-                "-q",
-                "-L",
-                "one",
-                "-U",
-                "00000000-0000-0000-0000-0000000000aa",
-            ],
+            &["-q", "-L", "one", "-U", "00000000-0000-0000-0000-0000000000aa"],
         );
         let table = "label: gpt\nstart=2048, size=2048, uuid=AAAAAAAA-0000-0000-0000-00000000000B, name=\"p one\"\n";
         let script = machine.0.path().join("script");
         fs::write(&script, table).unwrap();
         let done = Command::new("sh")
-            .args([
-                "-c",
-                "PATH=$PATH:/usr/sbin:/sbin exec sfdisk -q \"$1\" < \"$2\"",
-                "sh",
-            ])
+            .args(["-c", "PATH=$PATH:/usr/sbin:/sbin exec sfdisk -q \"$1\" < \"$2\"", "sh"])
             .args([&machine.0.path().join("dev/vda"), &script])
             .output()
             .unwrap();
@@ -270,10 +233,7 @@ mod tests {
         machine.image("vda", "mkfs.vfat", &["-n", "NEW", "-i", "11223344"]);
         assert_eq!(machine.lines(&mut scanner), ["vda: no known file system"]);
         scanner.forget("vda");
-        assert_eq!(
-            machine.lines(&mut scanner),
-            ["vda: vfat, LABEL=NEW, UUID=1122-3344"]
-        );
+        assert_eq!(machine.lines(&mut scanner), ["vda: vfat, LABEL=NEW, UUID=1122-3344"]);
         machine.image("vda", "true", &[]);
         scanner.forget_all();
         assert_eq!(machine.lines(&mut scanner), ["vda: no known file system"]);

@@ -53,10 +53,7 @@ fn listing(devices: &[BlockDevice]) -> String {
         return "no block device is there at all: this initrd may lack the disk's driver"
             .to_owned();
     }
-    let lines: Vec<_> = devices
-        .iter()
-        .map(|device| format!("\n  {device}"))
-        .collect();
+    let lines: Vec<_> = devices.iter().map(|device| format!("\n  {device}")).collect();
     format!("block devices:{}", lines.concat())
 }
 
@@ -81,10 +78,7 @@ pub fn for_device(
             Match::One(device) => return Ok(device.clone()),
             Match::Several(several) => {
                 let devices = several.into_iter().cloned().collect();
-                return Err(Error::Several {
-                    spec: spec.clone(),
-                    devices,
-                });
+                return Err(Error::Several { spec: spec.clone(), devices });
             }
             Match::NotYet => {}
         }
@@ -108,12 +102,7 @@ fn take(heard: Heard, scanner: &mut Scanner, modules: &mut Modules) -> bool {
             scanner.forget_all();
             warn_each(modules.load_for_present_devices(Path::new("/sys")));
         }
-        Heard::Event(Uevent {
-            action,
-            subsystem,
-            devname,
-            modalias,
-        }) => {
+        Heard::Event(Uevent { action, subsystem, devname, modalias }) => {
             if let Some(modalias) = modalias.filter(|_| action == "add") {
                 warn_each(modules.load_for_device(&modalias));
             }
@@ -153,35 +142,22 @@ mod tests {
 
     #[test]
     fn the_error_lists_what_is_there() {
-        let device = BlockDevice {
-            node: "/dev/vda".into(),
-            superblocks: Ok(vec![]),
-            partition: None,
-        };
+        let device =
+            BlockDevice { node: "/dev/vda".into(), superblocks: Ok(vec![]), partition: None };
         let spec = DeviceSpec::Uuid("x".into());
-        let error = Error::TimedOut {
-            spec: spec.clone(),
-            seconds: 30,
-            devices: vec![device.clone()],
-        };
+        let error =
+            Error::TimedOut { spec: spec.clone(), seconds: 30, devices: vec![device.clone()] };
         assert_eq!(
             error.to_string(),
             "no block device is UUID=x after 30 s; block devices:\n  /dev/vda: no known file system"
         );
-        let error = Error::TimedOut {
-            spec: spec.clone(),
-            seconds: 30,
-            devices: vec![],
-        };
+        let error = Error::TimedOut { spec: spec.clone(), seconds: 30, devices: vec![] };
         assert!(
             error.to_string().ends_with(
                 "no block device is there at all: this initrd may lack the disk's driver"
             )
         );
-        let error = Error::Several {
-            spec,
-            devices: vec![device.clone(), device],
-        };
+        let error = Error::Several { spec, devices: vec![device.clone(), device] };
         assert!(error.to_string().starts_with("UUID=x is ambiguous"));
     }
 }

@@ -56,11 +56,7 @@ fn empty_directory(mut directory: Dir, device: u64) -> Result<(), Errno> {
 }
 
 fn delete(parent: &Dir, name: &CString, device: u64) -> Result<(), Errno> {
-    let status = fstatat(
-        parent.as_fd(),
-        name.as_c_str(),
-        AtFlags::AT_SYMLINK_NOFOLLOW,
-    )?;
+    let status = fstatat(parent.as_fd(), name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     if status.st_dev != device {
         return Ok(());
     }

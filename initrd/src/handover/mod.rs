@@ -89,13 +89,7 @@ pub fn hand_over(
     init: &Path,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Infallible, Error> {
-    let entering = |call| {
-        move |source| Error::Enter {
-            path: root.to_owned(),
-            call,
-            source,
-        }
-    };
+    let entering = |call| move |source| Error::Enter { path: root.to_owned(), call, source };
     let old_root = nix::fcntl::open(
         "/",
         OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC,
@@ -111,10 +105,7 @@ pub fn hand_over(
     let _ = empty::empty(old_root);
     // Command also gives init the default disposition of SIGPIPE and an empty signal mask.
     let source = Command::new(init).args(arguments).exec();
-    Err(Error::Exec {
-        program: init.to_owned(),
-        source,
-    })
+    Err(Error::Exec { program: init.to_owned(), source })
 }
 
 fn move_into(root: &Path) -> Result<(), Error> {
@@ -137,9 +128,5 @@ fn move_mount(from: &Path, to: &Path) -> Result<(), Error> {
         .flags(MountFlags::MOVE)
         .mount(from, to)
         .map(drop)
-        .map_err(|source| Error::Move {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            source,
-        })
+        .map_err(|source| Error::Move { from: from.to_owned(), to: to.to_owned(), source })
 }

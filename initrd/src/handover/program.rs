@@ -14,12 +14,8 @@ use nix::{
 
 /// The programs tried where `init=` names none: the kernel's own list (Linux, init/main.c) without its shell, which
 /// nobody asked for, and systemd's place for bases that have no /sbin/init.
-pub const DEFAULTS: [&str; 4] = [
-    "/sbin/init",
-    "/usr/lib/systemd/systemd",
-    "/etc/init",
-    "/bin/init",
-];
+pub const DEFAULTS: [&str; 4] =
+    ["/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init"];
 
 /// Why a root has no program to start.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +55,7 @@ pub fn find(root: &Path, requested: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(program) = requested {
         return match usable(root, program) {
             Ok(()) => Ok(program.to_owned()),
-            Err(why) => Err(Error::Requested {
-                program: program.to_owned(),
-                why,
-            }),
+            Err(why) => Err(Error::Requested { program: program.to_owned(), why }),
         };
     }
     let mut tried = Vec::new();
@@ -132,24 +125,15 @@ mod tests {
         let root = root.path();
         program(root, "bin/sh", 0o755);
         let error = find(root, None).unwrap_err().to_string();
-        assert!(
-            error.starts_with("the root has no init: /sbin/init: ENOENT"),
-            "{error}"
-        );
+        assert!(error.starts_with("the root has no init: /sbin/init: ENOENT"), "{error}");
         program(root, "bin/init", 0o755);
         assert_eq!(find(root, None).unwrap(), Path::new("/bin/init"));
         program(root, "etc/init", 0o644);
         assert_eq!(find(root, None).unwrap(), Path::new("/bin/init"));
         program(root, "usr/lib/systemd/systemd", 0o755);
-        assert_eq!(
-            find(root, None).unwrap(),
-            Path::new("/usr/lib/systemd/systemd")
-        );
+        assert_eq!(find(root, None).unwrap(), Path::new("/usr/lib/systemd/systemd"));
         fs::create_dir_all(root.join("sbin/init")).unwrap();
-        assert_eq!(
-            find(root, None).unwrap(),
-            Path::new("/usr/lib/systemd/systemd")
-        );
+        assert_eq!(find(root, None).unwrap(), Path::new("/usr/lib/systemd/systemd"));
     }
 
     #[test]

@@ -196,7 +196,7 @@ fn directories(path: &Path) -> Result<Vec<String>, Error> {
     for entry in entries {
         names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 

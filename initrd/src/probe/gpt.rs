@@ -116,19 +116,12 @@ fn probe_at(device: &dyn ReadAt, sector_size: u64, sector: u64) -> io::Result<Op
     let believable = header.sector == sector
         && header.entries <= MAX_ENTRIES
         && (ENTRY_LENGTH as u32..=512).contains(&header.entry_length);
-    let Some(offset) = header
-        .entries_sector
-        .checked_mul(sector_size)
-        .filter(|_| believable)
-    else {
+    let Some(offset) = header.entries_sector.checked_mul(sector_size).filter(|_| believable) else {
         return Ok(None);
     };
     let length = header.entries as usize * header.entry_length as usize;
     let entries = device.read_at(offset, length)?;
-    Ok(parse_entries(&header, &entries).map(|partitions| Table {
-        disk: header.disk,
-        partitions,
-    }))
+    Ok(parse_entries(&header, &entries).map(|partitions| Table { disk: header.disk, partitions }))
 }
 
 fn name(raw: &[u8]) -> Option<String> {

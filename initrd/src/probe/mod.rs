@@ -145,10 +145,7 @@ pub fn read(path: &Path, table: bool) -> Result<Content, Error> {
         let device = File::open(path)?;
         content(&device, table)
     };
-    attempt().map_err(|source| Error {
-        path: path.to_owned(),
-        source,
-    })
+    attempt().map_err(|source| Error { path: path.to_owned(), source })
 }
 
 /// Probes any source of bytes; see [`read`].

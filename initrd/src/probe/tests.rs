@@ -17,9 +17,7 @@ const MIB: u64 = 1024 * 1024;
 
 impl ReadAt for Vec<u8> {
     fn read_at(&self, offset: u64, length: usize) -> io::Result<Self> {
-        let start = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(self.len());
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
         let end = start.saturating_add(length).min(self.len());
         Ok(self.get(start..end).unwrap_or_default().to_vec())
     }
@@ -98,11 +96,7 @@ fn probed(image: &Path) -> Option<Superblock> {
 
 /// Changes one byte of the image.
 fn flip(image: &Path, offset: u64) {
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(image)
-        .unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(image).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
     file.write_all_at(&[byte[0] ^ 0x55], offset).unwrap();
@@ -273,11 +267,7 @@ fn a_damaged_superblock_is_none() {
             flip(&image, offset);
             assert_eq!(probed(&image), None, "{}, byte {offset:#x}", case.name);
             flip(&image, offset);
-            assert!(
-                probed(&image).is_some(),
-                "{}, byte {offset:#x} restored",
-                case.name
-            );
+            assert!(probed(&image).is_some(), "{}, byte {offset:#x} restored", case.name);
         }
         let whole = File::options().write(true).open(&image).unwrap();
         whole.set_len(case.vital[0] + 1).unwrap();
@@ -293,19 +283,13 @@ fn the_label_of_a_full_fat32_root_directory_is_found_down_the_chain() {
     run("mkfs.vfat", &["-F", "32", "-s", "1"], &image);
     // A cluster of 512 bytes holds 16 entries: the root directory is made three clusters long, the label in the last.
     let boot = parse_boot(&image);
-    let vfat::RootDirectory::Chain {
-        first: 2,
-        cluster_length: 512,
-        table,
-        data,
-    } = boot.root
+    let vfat::RootDirectory::Chain { first: 2, cluster_length: 512, table, data } = boot.root
     else {
         panic!("{boot:?}");
     };
     let file = fs::OpenOptions::new().write(true).open(&image).unwrap();
     for (cluster, next) in [(2_u64, 3_u32), (3, 4), (4, 0x0fff_ffff)] {
-        file.write_all_at(&next.to_le_bytes(), table + cluster * 4)
-            .unwrap();
+        file.write_all_at(&next.to_le_bytes(), table + cluster * 4).unwrap();
     }
     for index in 0_u64..32 {
         let mut entry = *b"FILE0000TXT\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -316,8 +300,7 @@ fn the_label_of_a_full_fat32_root_directory_is_found_down_the_chain() {
     assert_eq!(probed(&image).unwrap().label.as_deref(), Some("DEEP LABEL"));
     assert_eq!(probed(&image), blkid(&image));
     // A ring ends all the same.
-    file.write_all_at(&2_u32.to_le_bytes(), table + 4 * 4)
-        .unwrap();
+    file.write_all_at(&2_u32.to_le_bytes(), table + 4 * 4).unwrap();
     file.write_all_at(b"FILE0000TXT\x20", data + 1024).unwrap();
     file.write_all_at(&[b'X'; 480], data + 1056).unwrap();
     assert_eq!(probed(&image).unwrap().label, None);
@@ -337,11 +320,7 @@ fn two_superblocks_on_one_device_are_both_told_and_none_is_chosen() {
     let file = fs::OpenOptions::new().write(true).open(&image).unwrap();
     file.write_all_at(&head, 0).unwrap();
     let content = read(&image, false).unwrap();
-    let kinds: Vec<_> = content
-        .superblocks
-        .iter()
-        .map(|superblock| superblock.kind)
-        .collect();
+    let kinds: Vec<_> = content.superblocks.iter().map(|superblock| superblock.kind).collect();
     assert_eq!(kinds, [FilesystemType::Ext4, FilesystemType::Btrfs]);
     assert_eq!(content.filesystem(), None);
 }
@@ -349,20 +328,12 @@ fn two_superblocks_on_one_device_are_both_told_and_none_is_chosen() {
 #[test]
 fn a_missing_device_is_an_error_that_names_it() {
     let error = read(Path::new("/dev/layers-no-such-device"), true).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("cannot read /dev/layers-no-such-device: No such file")
-    );
+    assert!(error.to_string().starts_with("cannot read /dev/layers-no-such-device: No such file"));
 }
 
 /// A GPT with the partitions 1 and 3, made by fdisk with this sector size; what fdisk says of them is (number, GUID, name).
 fn partitioned(directory: &TempDir, sector_size: &str) -> (PathBuf, Vec<(u32, String, String)>) {
-    let image = image(
-        directory,
-        &format!("sectors-of-{sector_size}.img"),
-        64 * MIB,
-    );
+    let image = image(directory, &format!("sectors-of-{sector_size}.img"), 64 * MIB);
     let script = "g\nn\n1\n\n+8M\nn\n3\n\n+8M\nx\nn\n1\nstate – größe\nn\n3\nesp\nr\nw\n";
     let mut fdisk = Command::new("fdisk")
         .args(["-b", sector_size, "--wipe=always"])
@@ -374,12 +345,7 @@ fn partitioned(directory: &TempDir, sector_size: &str) -> (PathBuf, Vec<(u32, St
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    fdisk
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(script.as_bytes())
-        .unwrap();
+    fdisk.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     assert!(fdisk.wait().unwrap().success());
     let listing = Command::new("fdisk")
         .args(["-b", sector_size, "-l", "-o", "Device,UUID,Name"])
@@ -412,45 +378,24 @@ fn partitions_are_told_as_fdisk_tells_them_from_either_table() {
         let table = || {
             read(&image, true).unwrap().table.map(|table| {
                 let row = |partition: gpt::Partition| {
-                    (
-                        partition.number,
-                        partition.uuid,
-                        partition.name.unwrap_or_default(),
-                    )
+                    (partition.number, partition.uuid, partition.name.unwrap_or_default())
                 };
                 table.partitions.into_iter().map(row).collect::<Vec<_>>()
             })
         };
         let sector: u64 = sector_size.parse().unwrap();
-        assert_eq!(
-            table().as_ref(),
-            Some(&expected),
-            "sectors of {sector_size}"
-        );
+        assert_eq!(table().as_ref(), Some(&expected), "sectors of {sector_size}");
 
         let primary_entries = 2 * sector + 20;
         flip(&image, primary_entries);
-        assert_eq!(
-            table().as_ref(),
-            Some(&expected),
-            "entries damaged: the backup serves"
-        );
+        assert_eq!(table().as_ref(), Some(&expected), "entries damaged: the backup serves");
         flip(&image, sector + 16);
-        assert_eq!(
-            table().as_ref(),
-            Some(&expected),
-            "header damaged: the backup serves"
-        );
+        assert_eq!(table().as_ref(), Some(&expected), "header damaged: the backup serves");
         flip(&image, 64 * MIB - sector + 60);
         assert_eq!(table(), None, "both damaged");
         flip(&image, 64 * MIB - sector + 60);
         assert_eq!(table().as_ref(), Some(&expected));
-        File::options()
-            .write(true)
-            .open(&image)
-            .unwrap()
-            .set_len(32 * MIB)
-            .unwrap();
+        File::options().write(true).open(&image).unwrap().set_len(32 * MIB).unwrap();
         assert_eq!(table(), None, "the backup is gone with the end of the disk");
     }
 }
@@ -466,18 +411,16 @@ fn plausible() -> impl Strategy<Value = Vec<u8>> {
         (0x10030, &[0, 0, 1, 0, 0, 0, 0, 0]),
         (0x10040, b"_BHRfS_M"),
     ];
-    (
-        proptest::collection::vec(any::<u8>(), 0..0x11000),
-        any::<[bool; 7]>(),
-    )
-        .prop_map(move |(mut bytes, planted)| {
+    (proptest::collection::vec(any::<u8>(), 0..0x11000), any::<[bool; 7]>()).prop_map(
+        move |(mut bytes, planted)| {
             for ((offset, magic), _) in magics.iter().zip(planted).filter(|(_, planted)| *planted) {
                 if let Some(place) = bytes.get_mut(*offset..*offset + magic.len()) {
                     place.copy_from_slice(magic);
                 }
             }
             bytes
-        })
+        },
+    )
 }
 
 proptest! {

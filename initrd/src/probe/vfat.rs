@@ -165,12 +165,9 @@ fn root_label(device: &dyn ReadAt, root: &RootDirectory) -> io::Result<Option<St
                 Label::Further | Label::None => None,
             });
         }
-        RootDirectory::Chain {
-            first,
-            cluster_length,
-            table,
-            data,
-        } => (first, cluster_length, table, data),
+        RootDirectory::Chain { first, cluster_length, table, data } => {
+            (first, cluster_length, table, data)
+        }
     };
     let mut cluster = first;
     for _ in 0..MAX_CLUSTERS {

@@ -1,9 +1,6 @@
 //! The real machine: one straight line of system calls for each operation.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "carrying out plans is this module's purpose"
-)]
+#![expect(clippy::disallowed_methods, reason = "carrying out plans is this module's purpose")]
 
 use std::fs;
 use std::io;
@@ -38,10 +35,7 @@ impl<'a> LinuxHost<'a> {
 
     /// A host that tells `progress` the number of bytes copied, as they are.
     pub fn with_progress(progress: &'a mut stage::Progress<'a>) -> Self {
-        Self {
-            progress: Some(progress),
-            ..Self::default()
-        }
+        Self { progress: Some(progress), ..Self::default() }
     }
 
     fn mount_erofs(&mut self, image: &Path, at: &Path) -> Result<(), HostError> {
@@ -91,20 +85,11 @@ impl Host for LinuxHost<'_> {
     fn bind(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), HostError> {
         make_directory(at)?;
         let failed = |error| HostError::io("bind", from, error);
-        let mount = |flags| {
-            Mount::builder()
-                .flags(flags)
-                .mount(from, at)
-                .map(drop)
-                .map_err(failed)
-        };
+        let mount = |flags| Mount::builder().flags(flags).mount(from, at).map(drop).map_err(failed);
         mount(MountFlags::BIND)?;
         let remount = MountFlags::BIND | MountFlags::REMOUNT;
-        let flags = if writable {
-            MountFlags::NOSUID | MountFlags::NODEV
-        } else {
-            MountFlags::RDONLY
-        };
+        let flags =
+            if writable { MountFlags::NOSUID | MountFlags::NODEV } else { MountFlags::RDONLY };
         mount(remount | flags)
     }
 
@@ -163,17 +148,8 @@ fn mount_image(image: &Path, format: Format, backing: Backing, at: &Path) -> Res
 }
 
 fn kernel(doing: &str, path: &Path, error: KernelError) -> HostError {
-    let detail = if error.log.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", error.log)
-    };
-    HostError::Io {
-        doing: doing.to_owned(),
-        path: path.to_owned(),
-        source: error.source,
-        detail,
-    }
+    let detail = if error.log.is_empty() { String::new() } else { format!(" ({})", error.log) };
+    HostError::Io { doing: doing.to_owned(), path: path.to_owned(), source: error.source, detail }
 }
 
 /// ENOTBLK from a kernel that needs a block device for this file or any; EINVAL where the key takes no plain file.
@@ -183,24 +159,13 @@ fn wants_block_device(error: &HostError) -> bool {
 
 /// The kernel names no path with ENOENT, so the error does: the first lower that is not there.
 fn missing_lower(overlay: &Overlay, error: KernelError) -> HostError {
-    let uppers = overlay
-        .upper
-        .iter()
-        .flat_map(|upper| [&upper.upper, &upper.work]);
+    let uppers = overlay.upper.iter().flat_map(|upper| [&upper.upper, &upper.work]);
     let missing: Option<&PathBuf> = if error.source.kind() == io::ErrorKind::NotFound {
-        overlay
-            .lowers
-            .iter()
-            .chain(uppers)
-            .find(|path| !path.is_dir())
+        overlay.lowers.iter().chain(uppers).find(|path| !path.is_dir())
     } else {
         None
     };
-    kernel(
-        "mount overlay: directory",
-        missing.unwrap_or(&overlay.at),
-        error,
-    )
+    kernel("mount overlay: directory", missing.unwrap_or(&overlay.at), error)
 }
 
 /// Whether this kernel counts a file-backed EROFS as a level of stacking, so that an overlay on it leaves no room for
@@ -217,10 +182,7 @@ fn file_costs_a_level(image: &Path) -> Result<bool, HostError> {
     make_directory(&probe)?;
     let first = sys::overlay(&one).map_err(|error| kernel("probe stacking of", image, error))?;
     sys::attach(&first, &probe).map_err(|error| kernel("probe stacking at", &probe, error))?;
-    let two = Overlay {
-        lowers: vec![probe.clone(), image.to_owned()],
-        ..one
-    };
+    let two = Overlay { lowers: vec![probe.clone(), image.to_owned()], ..one };
     let refused = sys::overlay(&two).is_err();
     sys_mount::unmount(&probe, UnmountFlags::empty())
         .and_then(|()| fs::remove_dir(&probe))

@@ -26,10 +26,7 @@ impl<'a> Recorder<'a> {
 
     /// Records and lets `inner` do it.
     pub fn over(inner: &'a mut dyn Host) -> Self {
-        Self {
-            inner: Some(inner),
-            ..Self::default()
-        }
+        Self { inner: Some(inner), ..Self::default() }
     }
 
     /// Fails before operation `number`, counted from 0.
@@ -56,56 +53,35 @@ impl<'a> Recorder<'a> {
 
 impl Host for Recorder<'_> {
     fn mount_image(&mut self, image: &Path, format: Format, at: &Path) -> Result<(), HostError> {
-        let op = Op::MountImage {
-            image: image.into(),
-            format,
-            at: at.into(),
-        };
+        let op = Op::MountImage { image: image.into(), format, at: at.into() };
         self.record(op, |host| host.mount_image(image, format, at))
     }
 
     fn mount_overlay(&mut self, overlay: &Overlay) -> Result<(), HostError> {
-        self.record(Op::MountOverlay(overlay.clone()), |host| {
-            host.mount_overlay(overlay)
-        })
+        self.record(Op::MountOverlay(overlay.clone()), |host| host.mount_overlay(overlay))
     }
 
     fn mount_tmpfs(&mut self, at: &Path) -> Result<(), HostError> {
-        self.record(Op::MountTmpfs { at: at.into() }, |host| {
-            host.mount_tmpfs(at)
-        })
+        self.record(Op::MountTmpfs { at: at.into() }, |host| host.mount_tmpfs(at))
     }
 
     fn bind(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), HostError> {
-        let op = Op::Bind {
-            from: from.into(),
-            at: at.into(),
-            writable,
-        };
+        let op = Op::Bind { from: from.into(), at: at.into(), writable };
         self.record(op, |host| host.bind(from, at, writable))
     }
 
     fn make_upper(&mut self, upper: &Upper, like: Option<&Path>) -> Result<(), HostError> {
-        let op = Op::MakeUpper {
-            upper: upper.clone(),
-            like: like.map(Into::into),
-        };
+        let op = Op::MakeUpper { upper: upper.clone(), like: like.map(Into::into) };
         self.record(op, |host| host.make_upper(upper, like))
     }
 
     fn clone_upper(&mut self, from: &Path, to: &Path) -> Result<(), HostError> {
-        let op = Op::CloneUpper {
-            from: from.into(),
-            to: to.into(),
-        };
+        let op = Op::CloneUpper { from: from.into(), to: to.into() };
         self.record(op, |host| host.clone_upper(from, to))
     }
 
     fn wipe_upper(&mut self, dir: &Path, keep: &[String]) -> Result<(), HostError> {
-        let op = Op::WipeUpper {
-            dir: dir.into(),
-            keep: keep.into(),
-        };
+        let op = Op::WipeUpper { dir: dir.into(), keep: keep.into() };
         self.record(op, |host| host.wipe_upper(dir, keep))
     }
 
@@ -116,36 +92,22 @@ impl Host for Recorder<'_> {
         digest: &Digest,
         size: u64,
     ) -> Result<(), HostError> {
-        let op = Op::StageImage {
-            from: from.into(),
-            to: to.into(),
-            digest: *digest,
-            size,
-        };
+        let op = Op::StageImage { from: from.into(), to: to.into(), digest: *digest, size };
         self.record(op, |host| host.stage_image(from, to, digest, size))
     }
 
     fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError> {
-        let op = Op::WriteFile {
-            path: path.into(),
-            text: text.into(),
-        };
+        let op = Op::WriteFile { path: path.into(), text: text.into() };
         self.record(op, |host| host.write_file(path, text))
     }
 
     fn publish_generation(&mut self, dir: &Path, text: &str) -> Result<(), HostError> {
-        let op = Op::PublishGeneration {
-            dir: dir.into(),
-            text: text.into(),
-        };
+        let op = Op::PublishGeneration { dir: dir.into(), text: text.into() };
         self.record(op, |host| host.publish_generation(dir, text))
     }
 
     fn append_line(&mut self, path: &Path, line: &str) -> Result<(), HostError> {
-        let op = Op::AppendLine {
-            path: path.into(),
-            line: line.into(),
-        };
+        let op = Op::AppendLine { path: path.into(), line: line.into() };
         self.record(op, |host| host.append_line(path, line))
     }
 

@@ -78,8 +78,10 @@ pub enum Refusal {
 /// A boot's plan, and what the report says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootPlan {
-    /// What to do.
+    /// What to do before the root can be entered.
     pub plan: Plan,
+    /// What to write down once the root has proved to be one that can be entered.
+    pub records: Plan,
     /// Layers that will be mounted, bottom first.
     pub layers: Vec<Name>,
     /// Layers that were selected and are left out.
@@ -103,9 +105,7 @@ pub fn candidates(
         GenerationChoice::Previous => pointers.default.and_then(|id| previous(id, ids)),
     };
     let mut order: Vec<GenerationId> = Vec::new();
-    let pointed = [asked, pointers.next, pointers.default, pointers.good]
-        .into_iter()
-        .flatten();
+    let pointed = [asked, pointers.next, pointers.default, pointers.good].into_iter().flatten();
     for id in pointed.chain(ids.iter().rev().copied()) {
         if !order.contains(&id) {
             order.push(id);
@@ -146,10 +146,8 @@ pub fn plan_boot(
     paths: &BootPaths,
 ) -> Result<BootPlan, Refusal> {
     check_kernel(generation, facts)?;
-    let base_format = usable(facts, &generation.base.digest).map_err(|why| Refusal::Base {
-        digest: generation.base.digest,
-        why,
-    })?;
+    let base_format = usable(facts, &generation.base.digest)
+        .map_err(|why| Refusal::Base { digest: generation.base.digest, why })?;
     let mut problems = request.problems.clone();
     let mut selection = select(request, generation, &mut problems);
     let layers = selection.take_usable(facts)?;
@@ -167,40 +165,23 @@ pub fn plan_boot(
     }));
     ops.push(root(generation, &layers, paths));
 
-    let stack = Stack {
-        request,
-        generation,
-        layers: &layers,
-        facts,
-        paths,
-        layout: &layout,
-    };
+    let stack = Stack { request, generation, layers: &layers, facts, paths, layout: &layout };
     let mut writable = Vec::new();
     let mut tmpfs = false;
     for dir in Dir::ALL {
         let mode = stack.mode(dir, &mut problems);
         if mode != Mode::Persistent && !tmpfs {
-            ops.push(Op::MountTmpfs {
-                at: paths.ephemeral(),
-            });
+            ops.push(Op::MountTmpfs { at: paths.ephemeral() });
             tmpfs = true;
         }
         let wiped = stack.writable(dir, mode, &mut ops, &mut problems);
         writable.push(WritableMount { dir, mode, wiped });
     }
-    let etc_persists = writable
-        .iter()
-        .any(|w| w.dir == Dir::Etc && w.mode == Mode::Persistent);
-    ops.extend(records(
-        generation.id,
-        etc_persists,
-        facts,
-        &layout,
-        request,
-    ));
+    let etc_persists = writable.iter().any(|w| w.dir == Dir::Etc && w.mode == Mode::Persistent);
 
     Ok(BootPlan {
         plan: Plan { ops },
+        records: Plan { ops: records(generation.id, etc_persists, facts, &layout, request) },
         layers: layers.iter().map(|(layer, _)| layer.name.clone()).collect(),
         skipped: selection.skipped,
         problems,
@@ -215,21 +196,14 @@ fn check_kernel(generation: &Generation, facts: &BootFacts) -> Result<(), Refusa
             if !generation.base.kernels.is_empty()
                 && !generation.base.kernels.contains(running) =>
         {
-            Err(Refusal::Kernel {
-                running: running.clone(),
-                has: generation.base.kernels.clone(),
-            })
+            Err(Refusal::Kernel { running: running.clone(), has: generation.base.kernels.clone() })
         }
         _ => Ok(()),
     }
 }
 
 fn usable(facts: &BootFacts, digest: &Digest) -> Result<Format, String> {
-    facts
-        .images
-        .get(digest)
-        .cloned()
-        .unwrap_or_else(|| Err("is missing from the store".to_owned()))
+    facts.images.get(digest).cloned().unwrap_or_else(|| Err("is missing from the store".to_owned()))
 }
 
 /// The layers that a boot takes, and those that it leaves out.
@@ -271,10 +245,7 @@ fn select<'a>(
             problems.push(unknown("skip", name, generation));
         } else if wanted.remove(name) {
             let why = "layers.skip= names it".to_owned();
-            skipped.push(Skipped {
-                name: name.clone(),
-                why,
-            });
+            skipped.push(Skipped { name: name.clone(), why });
         }
     }
     // What needs a skipped layer goes with it: half a program is worse than none.
@@ -284,16 +255,9 @@ fn select<'a>(
     }) {
         wanted.remove(&layer.name);
         let why = format!("it needs layer {need}, which is left out");
-        skipped.push(Skipped {
-            name: layer.name.clone(),
-            why,
-        });
+        skipped.push(Skipped { name: layer.name.clone(), why });
     }
-    let layers = generation
-        .layers
-        .iter()
-        .filter(|layer| wanted.contains(&layer.name))
-        .collect();
+    let layers = generation.layers.iter().filter(|layer| wanted.contains(&layer.name)).collect();
     Selection { layers, skipped }
 }
 
@@ -327,22 +291,13 @@ fn set_members<'a>(
     }
     if !found {
         problems.push("layers.set: none of the sets is there; taking the default set".to_owned());
-        members.extend(
-            generation
-                .sets
-                .get(&SetName::default_set())
-                .into_iter()
-                .flatten(),
-        );
+        members.extend(generation.sets.get(&SetName::default_set()).into_iter().flatten());
     }
     members
 }
 
 fn unknown(key: &str, name: &Name, generation: &Generation) -> String {
-    format!(
-        "layers.{key}: generation {} has no layer {name}",
-        generation.id
-    )
+    format!("layers.{key}: generation {} has no layer {name}", generation.id)
 }
 
 impl<'a> Selection<'a> {
@@ -357,26 +312,16 @@ impl<'a> Selection<'a> {
                 }
                 Err(why) => why,
             };
-            let user = self
-                .layers
-                .iter()
-                .find(|other| other.requires.contains(&layer.name));
+            let user = self.layers.iter().find(|other| other.requires.contains(&layer.name));
             let needed = match user {
                 _ if layer.required => "it is required".to_owned(),
                 Some(user) => format!("layer {} needs it", user.name),
                 None => {
-                    self.skipped.push(Skipped {
-                        name: layer.name.clone(),
-                        why,
-                    });
+                    self.skipped.push(Skipped { name: layer.name.clone(), why });
                     continue;
                 }
             };
-            return Err(Refusal::Layer {
-                name: layer.name.clone(),
-                why,
-                needed,
-            });
+            return Err(Refusal::Layer { name: layer.name.clone(), why, needed });
         }
         Ok(usable_layers)
     }
@@ -385,17 +330,10 @@ impl<'a> Selection<'a> {
 fn root(generation: &Generation, layers: &[(&Layer, Format)], paths: &BootPaths) -> Op {
     // A read-only overlay needs two lowers or more; one image alone is shown as it is.
     if layers.is_empty() {
-        return Op::Bind {
-            from: paths.base(),
-            at: paths.sysroot.clone(),
-            writable: false,
-        };
+        return Op::Bind { from: paths.base(), at: paths.sysroot.clone(), writable: false };
     }
-    let mut lowers: Vec<PathBuf> = layers
-        .iter()
-        .rev()
-        .map(|(layer, _)| paths.layer(&layer.name))
-        .collect();
+    let mut lowers: Vec<PathBuf> =
+        layers.iter().rev().map(|(layer, _)| paths.layer(&layer.name)).collect();
     lowers.push(paths.base());
     Op::MountOverlay(Overlay {
         source: format!("layerctl:{}", generation.id),
@@ -459,10 +397,7 @@ impl Stack<'_> {
 
     /// The generation whose /etc a new one starts from.
     fn clone_source(&self) -> Option<GenerationId> {
-        self.facts
-            .pointers
-            .ran
-            .filter(|ran| self.facts.etc_uppers.contains(ran))
+        self.facts.pointers.ran.filter(|ran| self.facts.etc_uppers.contains(ran))
     }
 
     /// Adds what mounts `dir`; tells whether its upper is emptied.
@@ -474,21 +409,14 @@ impl Stack<'_> {
         problems: &mut Vec<String>,
     ) -> bool {
         let mut lowers = self.lowers(dir);
-        let like = Some(
-            lowers
-                .first()
-                .cloned()
-                .unwrap_or(self.paths.base().join(dir.name())),
-        );
+        let like = Some(lowers.first().cloned().unwrap_or(self.paths.base().join(dir.name())));
         let wipe = self.request.wipe.contains(dir);
         let home = match mode {
             Mode::Persistent => self.persistent(dir, wipe, ops),
             Mode::Frozen | Mode::Ephemeral => self.paths.ephemeral().join(dir.name()),
         };
         if wipe && mode != Mode::Persistent {
-            problems.push(format!(
-                "layers.wipe: /{dir} is {mode} in this boot and is not emptied"
-            ));
+            problems.push(format!("layers.wipe: /{dir} is {mode} in this boot and is not emptied"));
         }
         if mode == Mode::Frozen
             && let Some(frozen) = self.existing_upper(dir)
@@ -496,25 +424,13 @@ impl Stack<'_> {
             lowers.insert(0, Upper::below(&frozen).upper);
         }
         let upper = Upper::below(&home);
-        ops.push(Op::MakeUpper {
-            upper: upper.clone(),
-            like,
-        });
+        ops.push(Op::MakeUpper { upper: upper.clone(), like });
         let at = self.paths.writable(dir);
         ops.push(if lowers.is_empty() {
-            Op::Bind {
-                from: upper.upper,
-                at,
-                writable: true,
-            }
+            Op::Bind { from: upper.upper, at, writable: true }
         } else {
             let source = format!("layerctl:{}:{dir}", self.generation.id);
-            Op::MountOverlay(Overlay {
-                source,
-                lowers,
-                upper: Some(upper),
-                at,
-            })
+            Op::MountOverlay(Overlay { source, lowers, upper: Some(upper), at })
         });
         wipe && mode == Mode::Persistent
     }
@@ -524,17 +440,11 @@ impl Stack<'_> {
         let own = self.layout.upper(dir, self.generation.id);
         let new = dir == Dir::Etc && !self.facts.etc_uppers.contains(&self.generation.id);
         if new && let Some(ran) = self.clone_source() {
-            ops.push(Op::CloneUpper {
-                from: self.layout.upper(dir, ran),
-                to: own.clone(),
-            });
+            ops.push(Op::CloneUpper { from: self.layout.upper(dir, ran), to: own.clone() });
         }
         if wipe {
             let keep = self.generation.writable.kept_in(dir);
-            ops.push(Op::WipeUpper {
-                dir: own.clone(),
-                keep,
-            });
+            ops.push(Op::WipeUpper { dir: own.clone(), keep });
         }
         own
     }
@@ -553,15 +463,10 @@ fn records(
     }
     let mut ops = Vec::new();
     if etc_persists && facts.pointers.ran != Some(id) {
-        ops.push(Op::WriteFile {
-            path: layout.ran(),
-            text: id.record(),
-        });
+        ops.push(Op::WriteFile { path: layout.ran(), text: id.record() });
     }
     if facts.pointers.next.is_some() {
-        ops.push(Op::Remove {
-            path: layout.next(),
-        });
+        ops.push(Op::Remove { path: layout.next() });
     }
     ops
 }

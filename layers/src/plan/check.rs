@@ -33,10 +33,7 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
     each(plan, |op| {
         if let Op::MountOverlay(overlay) = op {
             check_overlay(overlay)?;
-            let sources = overlay
-                .lowers
-                .iter()
-                .chain(overlay.upper.iter().map(|u| &u.upper));
+            let sources = overlay.lowers.iter().chain(overlay.upper.iter().map(|u| &u.upper));
             for source in sources {
                 reachable(source, &mounted, &state)?;
             }
@@ -69,41 +66,26 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
     if mounted.contains(paths.sysroot.as_path()) {
         return Ok(());
     }
-    Err(Fault {
-        at: plan.ops.len(),
-        op: "end".to_owned(),
-        what: "no root is mounted".to_owned(),
-    })
+    Err(Fault { at: plan.ops.len(), op: "end".to_owned(), what: "no root is mounted".to_owned() })
 }
 
 fn check_overlay(overlay: &Overlay) -> Result<(), String> {
-    let mut values = overlay.lowers.iter().chain(
-        overlay
-            .upper
-            .iter()
-            .flat_map(|upper| [&upper.upper, &upper.work]),
-    );
+    let mut values = overlay
+        .lowers
+        .iter()
+        .chain(overlay.upper.iter().flat_map(|upper| [&upper.upper, &upper.work]));
     if let Some(long) = values.find(|path| path.as_os_str().len() > VALUE_MAX) {
-        return Err(format!(
-            "{} has more than {VALUE_MAX} bytes",
-            long.display()
-        ));
+        return Err(format!("{} has more than {VALUE_MAX} bytes", long.display()));
     }
     if overlay.lowers.len() > LOWERS_MAX {
-        return Err(format!(
-            "{} lowers, at most {LOWERS_MAX} fit",
-            overlay.lowers.len()
-        ));
+        return Err(format!("{} lowers, at most {LOWERS_MAX} fit", overlay.lowers.len()));
     }
     if overlay.lowers.iter().collect::<BTreeSet<_>>().len() != overlay.lowers.len() {
         return Err("one lower is named twice".to_owned());
     }
     let least = if overlay.upper.is_some() { 1 } else { 2 };
     if overlay.lowers.len() < least {
-        return Err(format!(
-            "{} lowers, at least {least} are needed",
-            overlay.lowers.len()
-        ));
+        return Err(format!("{} lowers, at least {least} are needed", overlay.lowers.len()));
     }
     match &overlay.upper {
         Some(upper) if upper.upper.parent() != upper.work.parent() => {
@@ -153,10 +135,6 @@ fn each<'a>(
     mut rule: impl FnMut(&'a Op) -> Result<(), String>,
 ) -> Result<(), Fault> {
     plan.ops.iter().enumerate().try_for_each(|(index, op)| {
-        rule(op).map_err(|what| Fault {
-            at: index + 1,
-            op: op.to_string(),
-            what,
-        })
+        rule(op).map_err(|what| Fault { at: index + 1, op: op.to_string(), what })
     })
 }

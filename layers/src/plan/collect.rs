@@ -10,17 +10,11 @@ use crate::layout::Layout;
 /// Generations that are never removed: booted, default, next, good, the one that ran last, and the pinned ones.
 pub fn protected(state: &State) -> BTreeSet<GenerationId> {
     let pointers = &state.pointers;
-    [
-        state.booted,
-        pointers.default,
-        pointers.next,
-        pointers.good,
-        pointers.ran,
-    ]
-    .into_iter()
-    .flatten()
-    .chain(state.pinned.iter().copied())
-    .collect()
+    [state.booted, pointers.default, pointers.next, pointers.good, pointers.ran]
+        .into_iter()
+        .flatten()
+        .chain(state.pinned.iter().copied())
+        .collect()
 }
 
 /// Decides what to remove: generations that are not protected and not among the `keep` newest, then the images,
@@ -34,12 +28,8 @@ pub fn cleanup(
     refuse_damaged(state)?;
     let mut kept = protected(state);
     kept.extend(state.generations.keys().rev().take(keep));
-    let gone: Vec<GenerationId> = state
-        .generations
-        .keys()
-        .filter(|id| !kept.contains(id))
-        .copied()
-        .collect();
+    let gone: Vec<GenerationId> =
+        state.generations.keys().filter(|id| !kept.contains(id)).copied().collect();
     let reachable: BTreeSet<Digest> = state
         .generations
         .values()
@@ -48,59 +38,29 @@ pub fn cleanup(
         .collect();
 
     // Generations go first: a record that names a missing image is never seen.
-    let mut ops: Vec<Op> = gone
-        .iter()
-        .map(|id| Op::Remove {
-            path: layout.generation(*id),
-        })
-        .collect();
+    let mut ops: Vec<Op> =
+        gone.iter().map(|id| Op::Remove { path: layout.generation(*id) }).collect();
     let stale_uppers = state.etc_uppers.iter().filter(|id| !kept.contains(id));
-    ops.extend(stale_uppers.map(|id| Op::Remove {
-        path: layout.etc_uppers().join(id.to_string()),
-    }));
-    let loose_images: Vec<_> = state
-        .images
-        .iter()
-        .filter(|(digest, _)| !reachable.contains(digest))
-        .collect();
-    ops.extend(loose_images.iter().map(|(digest, _)| Op::Remove {
-        path: layout.image(digest),
-    }));
-    let loose_manifests = state
-        .manifests
-        .keys()
-        .filter(|digest| !reachable.contains(digest));
-    ops.extend(loose_manifests.map(|digest| Op::Remove {
-        path: layout.manifest(digest),
-    }));
     ops.extend(
-        state
-            .leftovers
-            .iter()
-            .map(|path| Op::Remove { path: path.clone() }),
+        stale_uppers.map(|id| Op::Remove { path: layout.etc_uppers().join(id.to_string()) }),
     );
+    let loose_images: Vec<_> =
+        state.images.iter().filter(|(digest, _)| !reachable.contains(digest)).collect();
+    ops.extend(loose_images.iter().map(|(digest, _)| Op::Remove { path: layout.image(digest) }));
+    let loose_manifests = state.manifests.keys().filter(|digest| !reachable.contains(digest));
+    ops.extend(loose_manifests.map(|digest| Op::Remove { path: layout.manifest(digest) }));
+    ops.extend(state.leftovers.iter().map(|path| Op::Remove { path: path.clone() }));
 
     if ops.is_empty() {
         return Ok(Decision::unchanged("nothing to clean up".to_owned()));
     }
-    let mut summary: Vec<String> = gone
-        .iter()
-        .map(|id| format!("removed generation {id}"))
-        .collect();
+    let mut summary: Vec<String> =
+        gone.iter().map(|id| format!("removed generation {id}")).collect();
     let bytes: u64 = loose_images.iter().map(|(_, size)| *size).sum();
-    summary.push(format!(
-        "removed {} images, {bytes} bytes",
-        loose_images.len()
-    ));
+    summary.push(format!("removed {} images, {bytes} bytes", loose_images.len()));
     let line = format!("{}\t-\t{}", request.time, request.asked);
-    ops.push(Op::AppendLine {
-        path: layout.log(),
-        line,
-    });
-    Ok(Decision {
-        plan: Plan { ops },
-        summary,
-    })
+    ops.push(Op::AppendLine { path: layout.log(), line });
+    Ok(Decision { plan: Plan { ops }, summary })
 }
 
 /// What a damaged generation or pointer needs is unknown, so nothing may be removed.

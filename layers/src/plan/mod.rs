@@ -26,10 +26,7 @@ pub struct Upper {
 impl Upper {
     /// `upper` and `work` below `dir`.
     pub fn below(dir: &Path) -> Self {
-        Self {
-            upper: dir.join("upper"),
-            work: dir.join("work"),
-        }
+        Self { upper: dir.join("upper"), work: dir.join("work") }
     }
 }
 
@@ -161,27 +158,16 @@ impl fmt::Display for Op {
             }
             Self::MakeUpper { upper, like } => {
                 write!(f, "make upper {}", upper.upper.display())?;
-                like.iter()
-                    .try_for_each(|like| write!(f, " like {}", like.display()))
+                like.iter().try_for_each(|like| write!(f, " like {}", like.display()))
             }
             Self::CloneUpper { from, to } => {
                 write!(f, "clone upper {} to {}", from.display(), to.display())
             }
             Self::WipeUpper { dir, keep } => {
-                write!(
-                    f,
-                    "wipe upper {} keeping [{}]",
-                    dir.display(),
-                    keep.join(" ")
-                )
+                write!(f, "wipe upper {} keeping [{}]", dir.display(), keep.join(" "))
             }
             Self::StageImage { from, to, size, .. } => {
-                write!(
-                    f,
-                    "stage {} as {} ({size} bytes)",
-                    from.display(),
-                    to.display()
-                )
+                write!(f, "stage {} as {} ({size} bytes)", from.display(), to.display())
             }
             Self::WriteFile { path, text } => match text.trim_end() {
                 line if !line.contains('\n') => write!(f, "write {} {line:?}", path.display()),
@@ -197,17 +183,10 @@ impl fmt::Display for Op {
 impl fmt::Display for Overlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mount overlay {} at {}", self.source, self.at.display())?;
-        self.lowers
-            .iter()
-            .try_for_each(|lower| write!(f, " lower={}", lower.display()))?;
+        self.lowers.iter().try_for_each(|lower| write!(f, " lower={}", lower.display()))?;
         match &self.upper {
             Some(upper) => {
-                write!(
-                    f,
-                    " upper={} work={}",
-                    upper.upper.display(),
-                    upper.work.display()
-                )
+                write!(f, " upper={} work={}", upper.upper.display(), upper.work.display())
             }
             None => f.write_str(" ro"),
         }

@@ -20,12 +20,7 @@ pub fn store(layout: &Layout) -> Result<BootFacts, StoreError> {
         etc_uppers: read::etc_uppers(layout)?,
         shared_uppers: shared
             .into_iter()
-            .filter(|dir| {
-                layout
-                    .upper(*dir, crate::id::GenerationId::FIRST)
-                    .join("upper")
-                    .is_dir()
-            })
+            .filter(|dir| layout.upper(*dir, crate::id::GenerationId::FIRST).join("upper").is_dir())
             .collect(),
         pointers,
         kernel: None,
@@ -38,10 +33,7 @@ pub fn images(
     layout: &Layout,
     generation: &Generation,
 ) -> BTreeMap<Digest, Result<Format, String>> {
-    generation
-        .digests()
-        .map(|digest| (digest, image(layout, &digest)))
-        .collect()
+    generation.digests().map(|digest| (digest, image(layout, &digest))).collect()
 }
 
 fn image(layout: &Layout, digest: &Digest) -> Result<Format, String> {

@@ -103,7 +103,7 @@ pub fn tree(root: &Path) -> Result<Contents, (PathBuf, io::Error)> {
             }
         }
     }
-    contents.deletes.sort();
+    contents.deletes.sort_unstable();
     read_top(root, &mut contents).map_err(at(root))?;
     contents.kernels = kernels(root);
     contents.os_release = ["usr/lib/os-release", "etc/os-release"]
@@ -124,7 +124,7 @@ fn read_top(root: &Path, contents: &mut Contents) -> io::Result<()> {
         }
         contents.top.insert(name);
     }
-    contents.dirs.sort();
+    contents.dirs.sort_unstable();
     // Not followed: an absolute link would lead out of the tree.
     contents.init = ["sbin/init", "usr/sbin/init", "usr/lib/systemd/systemd"]
         .iter()
@@ -141,7 +141,7 @@ fn kernels(root: &Path) -> Vec<String> {
         .filter(|entry| entry.path().join("modules.dep").is_file())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    kernels.sort();
+    kernels.sort_unstable();
     kernels
 }
 

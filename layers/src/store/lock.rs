@@ -19,24 +19,21 @@ impl Lock {
     pub fn acquire(layout: &Layout) -> Result<Self, StoreError> {
         let path = layout.lock();
         let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(layout.top().to_owned()),
-                _ => StoreError::io("open", &path, error),
-            })?;
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).open(&path).map_err(
+                |error| match error.kind() {
+                    io::ErrorKind::ReadOnlyFilesystem => {
+                        StoreError::ReadOnly(layout.top().to_owned())
+                    }
+                    _ => StoreError::io("open", &path, error),
+                },
+            )?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
                 let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-                return Err(StoreError::Locked {
-                    holder: known.then(|| holder.trim().to_owned()),
-                });
+                return Err(StoreError::Locked { holder: known.then(|| holder.trim().to_owned()) });
             }
             Err(error) => return Err(StoreError::io("lock", &path, error)),
         }

@@ -62,10 +62,6 @@ pub enum StoreError {
 impl StoreError {
     /// An I/O error with what was being done and to what.
     pub fn io(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self::Io {
-            doing,
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        Self::Io { doing, path: path.to_owned(), source: source.into() }
     }
 }

@@ -258,6 +258,6 @@ fn sorted(directory: &Path) -> Result<Vec<std::ffi::OsString>, HostError> {
     for entry in fs::read_dir(directory).map_err(failed)? {
         names.push(entry.map_err(failed)?.file_name());
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }

@@ -34,10 +34,7 @@ impl FsContext {
     pub fn open(name: &str) -> Result<Self, KernelError> {
         match fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC) {
             Ok(fd) => Ok(Self { fd }),
-            Err(error) => Err(KernelError {
-                source: error.into(),
-                log: String::new(),
-            }),
+            Err(error) => Err(KernelError { source: error.into(), log: String::new() }),
         }
     }
 
@@ -48,10 +45,8 @@ impl FsContext {
 
     /// Sets a key to a path.
     pub fn set_path(&self, key: &str, value: &Path) -> Result<(), KernelError> {
-        let value = CString::new(value.as_os_str().as_bytes()).map_err(|error| KernelError {
-            source: error.into(),
-            log: String::new(),
-        })?;
+        let value = CString::new(value.as_os_str().as_bytes())
+            .map_err(|error| KernelError { source: error.into(), log: String::new() })?;
         fsconfig_set_string(&self.fd, key, value).map_err(|error| self.explain(error))
     }
 
@@ -75,32 +70,14 @@ impl FsContext {
             && length > 0
         {
             let message = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
-            log.push(
-                message
-                    .trim_end()
-                    .trim_start_matches(['e', 'w', 'i'])
-                    .trim()
-                    .to_owned(),
-            );
+            log.push(message.trim_end().trim_start_matches(['e', 'w', 'i']).trim().to_owned());
         }
-        KernelError {
-            source: error.into(),
-            log: log.join("; "),
-        }
+        KernelError { source: error.into(), log: log.join("; ") }
     }
 }
 
 /// Attaches a mount at a path.
 pub fn attach(mount: &OwnedFd, at: &Path) -> Result<(), KernelError> {
-    move_mount(
-        mount,
-        "",
-        rustix::fs::CWD,
-        at,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )
-    .map_err(|error| KernelError {
-        source: error.into(),
-        log: String::new(),
-    })
+    move_mount(mount, "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|error| KernelError { source: error.into(), log: String::new() })
 }

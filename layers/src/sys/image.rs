@@ -24,10 +24,8 @@ pub fn image(file: &Path, format: Format, backing: Backing) -> Result<OwnedFd, K
     match backing {
         Backing::File => mount(file, format),
         Backing::Loop => {
-            let device = LoopDevice::attach(file).map_err(|source| KernelError {
-                source,
-                log: "loop device".to_owned(),
-            })?;
+            let device = LoopDevice::attach(file)
+                .map_err(|source| KernelError { source, log: "loop device".to_owned() })?;
             mount(device.path(), format)
         }
     }

@@ -58,10 +58,7 @@ impl LoopDevice {
     /// Attaches `file` read-only. Errors are those of open(2) and of the two ioctls.
     pub fn attach(file: &Path) -> io::Result<Self> {
         let backing = File::open(file)?;
-        let control = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/loop-control")?;
+        let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
         let config = config(&backing, file);
         for _ in 0..ATTEMPTS {
             // SAFETY: LOOP_CTL_GET_FREE takes no argument, and the descriptor is open.
@@ -71,10 +68,7 @@ impl LoopDevice {
             // SAFETY: `config` is a whole `struct loop_config` that outlives the call; its descriptor is open.
             match unsafe { configure(device.as_raw_fd(), &raw const config) } {
                 Ok(_) => {
-                    return Ok(Self {
-                        _device: device,
-                        path,
-                    });
+                    return Ok(Self { _device: device, path });
                 }
                 Err(nix::Error::EBUSY) => {}
                 Err(error) => return Err(error.into()),
@@ -93,13 +87,8 @@ fn config(backing: &File, file: &Path) -> LoopConfig {
     let mut file_name = [0; 64];
     // For losetup's eyes only, so the end of the path says most; the last byte stays zero.
     let text = file.as_os_str().as_encoded_bytes();
-    let tail = text
-        .get(text.len().saturating_sub(63)..)
-        .unwrap_or_default();
-    file_name
-        .iter_mut()
-        .zip(tail)
-        .for_each(|(to, from)| *to = *from);
+    let tail = text.get(text.len().saturating_sub(63)..).unwrap_or_default();
+    file_name.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
     LoopConfig {
         fd: backing.as_raw_fd().cast_unsigned(),
         block_size: 0,

@@ -1,9 +1,6 @@
 //! System calls that need care: the mount API's file descriptors, loop devices. The only unsafe code of the project.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "system calls are this module's purpose"
-)]
+#![expect(clippy::disallowed_methods, reason = "system calls are this module's purpose")]
 
 mod fs_context;
 mod image;

@@ -26,12 +26,9 @@ pub fn overlay(overlay: &Overlay) -> Result<OwnedFd, KernelError> {
     };
     context.set_path("upperdir", &upper.upper)?;
     context.set_path("workdir", &upper.work)?;
-    for (key, value) in [
-        ("index", "off"),
-        ("metacopy", "off"),
-        ("redirect_dir", "nofollow"),
-        ("xino", "off"),
-    ] {
+    for (key, value) in
+        [("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow"), ("xino", "off")]
+    {
         context.set(key, value)?;
     }
     context.mount(MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)

@@ -24,33 +24,19 @@ pub fn import_base(
         ));
     }
     let base = Base::from_manifest(manifest);
-    let mut draft = if state.pointers.default.is_none() && state.ids().is_empty() {
+    let mut draft = if state.is_new() {
         let sets = BTreeMap::from([(SetName::default_set(), Vec::new())]);
-        Draft {
-            base: base.clone(),
-            layers: Vec::new(),
-            sets,
-            writable: Policy::default(),
-        }
+        Draft { base: base.clone(), layers: Vec::new(), sets, writable: Policy::default() }
     } else {
         Draft::of(state.start()?)
     };
-    if state.pointers.default.is_some()
-        && draft.base == base
-        && state.images.contains_key(&base.digest)
-    {
-        return Ok(Decision::unchanged(format!(
-            "{} is the base already",
-            manifest.title()
-        )));
+    if state.pointers.default.is_some() && draft.base == base && state.is_whole(&base.digest) {
+        return Ok(Decision::unchanged(format!("{} is the base already", manifest.title())));
     }
     draft.base = base;
     let (generation, ops) = publish(state, layout, request, draft, &[image])?;
     Ok(Decision {
         plan: super::Plan { ops },
-        summary: vec![
-            format!("base {}", manifest.title()),
-            next_boot(generation.id),
-        ],
+        summary: vec![format!("base {}", manifest.title()), next_boot(generation.id)],
     })
 }

@@ -82,10 +82,7 @@ pub struct Decision {
 impl Decision {
     /// Nothing has to be done, because of `why`.
     pub fn unchanged(why: String) -> Self {
-        Self {
-            plan: Plan::default(),
-            summary: vec![why],
-        }
+        Self { plan: Plan::default(), summary: vec![why] }
     }
 
     /// Whether there is nothing to do.
@@ -107,49 +104,66 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal from what happened and what to type.
     pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            hint: hint.into(),
-        }
+        Self { what: what.into(), hint: hint.into() }
     }
 }
 
 impl State {
     /// The generation that a change starts from.
     pub fn start(&self) -> Result<&Generation, Refusal> {
-        let Some(id) = self.pointers.default else {
-            return Err(match self.damaged_pointers.first() {
-                Some((path, why)) => Refusal::new(
-                    format!("{} {why}", path.display()),
-                    "choose the generation to boot: layerctl rollback ID",
-                ),
-                None => Refusal::new(
-                    "the store has no generation yet",
-                    "import a base first: layerctl base import IMAGE",
-                ),
-            });
-        };
-        self.readable(id)
+        if let Some(id) = self.pointers.default {
+            return self.readable(id);
+        }
+        let choose = "choose the generation to boot: layerctl rollback ID";
+        if self.is_new() {
+            return Err(Refusal::new(
+                "the store has no generation yet",
+                "import a base first: layerctl base import IMAGE",
+            ));
+        }
+        Err(match self.damaged_pointers.first() {
+            Some((path, why)) => Refusal::new(format!("{} {why}", path.display()), choose),
+            None => Refusal::new("no generation is the default one", choose),
+        })
+    }
+
+    /// Whether no generation was ever made visible. The record of a first import that was interrupted before its
+    /// pointer may be there; the next import goes past it.
+    fn is_new(&self) -> bool {
+        let unseen = self.pointers == Pointers::default()
+            && self.damaged_pointers.is_empty()
+            && self.damaged.is_empty()
+            && self.generations.values().all(|generation| generation.parent.is_none());
+        unseen || self.ids().is_empty()
+    }
+
+    /// Whether the store has an image in the length that its manifest tells.
+    pub fn is_whole(&self, digest: &Digest) -> bool {
+        let want = self.manifests.get(digest).map(|manifest| manifest.size);
+        self.images.get(digest).is_some_and(|size| want.is_none_or(|want| want == *size))
     }
 
     /// Generation `id`, or why it cannot be used.
     pub fn readable(&self, id: GenerationId) -> Result<&Generation, Refusal> {
         let hint = "see which there are: layerctl status";
-        self.generations
-            .get(&id)
-            .ok_or_else(|| match self.damaged.get(&id) {
-                Some(why) => Refusal::new(format!("generation {id} is damaged: {why}"), hint),
-                None => Refusal::new(format!("there is no generation {id}"), hint),
-            })
+        self.generations.get(&id).ok_or_else(|| match self.damaged.get(&id) {
+            Some(why) => Refusal::new(format!("generation {id} is damaged: {why}"), hint),
+            None => Refusal::new(format!("there is no generation {id}"), hint),
+        })
+    }
+
+    /// What is wrong with an image that is not whole, as the end of a sentence.
+    fn lack(&self, digest: &Digest) -> &'static str {
+        if self.images.contains_key(digest) {
+            "cut short in the store"
+        } else {
+            "missing from the store"
+        }
     }
 
     /// Every generation's number, readable or not.
     pub fn ids(&self) -> BTreeSet<GenerationId> {
-        self.generations
-            .keys()
-            .chain(self.damaged.keys())
-            .copied()
-            .collect()
+        self.generations.keys().chain(self.damaged.keys()).copied().collect()
     }
 
     /// Where a rollback without a number leads: the generation that the default one was made from, else the newest
@@ -165,11 +179,7 @@ impl State {
 
     /// A number that no generation of this store ever had.
     fn new_id(&self) -> Result<GenerationId, Refusal> {
-        let used = self
-            .ids()
-            .into_iter()
-            .chain(self.serial)
-            .chain(self.etc_uppers.iter().copied());
+        let used = self.ids().into_iter().chain(self.serial).chain(self.etc_uppers.iter().copied());
         match used.max() {
             None => Ok(GenerationId::FIRST),
             Some(last) => last.next().ok_or_else(|| {
@@ -228,18 +238,10 @@ fn publish(
         )
     })?;
     check_images(state, &generation, new_images)?;
-    let mut ops: Vec<Op> = new_images
-        .iter()
-        .flat_map(|image| stage(state, layout, image))
-        .collect();
-    ops.push(Op::WriteFile {
-        path: layout.serial(),
-        text: id.record(),
-    });
-    ops.push(Op::PublishGeneration {
-        dir: layout.generation(id),
-        text: generation.to_string(),
-    });
+    let mut ops: Vec<Op> =
+        new_images.iter().flat_map(|image| stage(state, layout, image)).collect();
+    ops.push(Op::WriteFile { path: layout.serial(), text: id.record() });
+    ops.push(Op::PublishGeneration { dir: layout.generation(id), text: generation.to_string() });
     ops.extend(point(state, layout, request, id));
     Ok((generation, ops))
 }
@@ -250,27 +252,17 @@ fn check_images(
     generation: &Generation,
     new_images: &[&ImageFile],
 ) -> Result<(), Refusal> {
-    let mut all = generation
-        .layers
-        .iter()
-        .map(|layer| (layer.title(), layer.digest))
-        .chain([(
-            format!("{} {}", generation.base.name, generation.base.version),
-            generation.base.digest,
-        )]);
+    let mut all = generation.layers.iter().map(|layer| (layer.title(), layer.digest)).chain([(
+        format!("{} {}", generation.base.name, generation.base.version),
+        generation.base.digest,
+    )]);
     let missing = all.find(|(_, digest)| {
-        !state.images.contains_key(digest)
-            && !new_images
-                .iter()
-                .any(|image| image.manifest.digest == *digest)
+        !state.is_whole(digest) && !new_images.iter().any(|image| image.manifest.digest == *digest)
     });
     match missing {
         None => Ok(()),
         Some((title, digest)) => Err(Refusal::new(
-            format!(
-                "the image of {title} ({}) is missing from the store",
-                digest.short()
-            ),
+            format!("the image of {title} ({}) is {}", digest.short(), state.lack(&digest)),
             "see what is damaged: layerctl verify; then install its file again or uninstall it",
         )),
     }
@@ -302,14 +294,9 @@ fn point(state: &State, layout: &Layout, request: &Request, id: GenerationId) ->
     let mut ops = Vec::new();
     // A generation to try once was asked for before this change: it no longer is what the next boot shall take.
     if state.pointers.next.is_some() {
-        ops.push(Op::Remove {
-            path: layout.next(),
-        });
+        ops.push(Op::Remove { path: layout.next() });
     }
-    ops.push(Op::WriteFile {
-        path: layout.default(),
-        text: id.record(),
-    });
+    ops.push(Op::WriteFile { path: layout.default(), text: id.record() });
     ops.push(log(layout, request, id));
     ops
 }

@@ -23,27 +23,17 @@ pub fn rollback(
         }
     };
     let generation = state.readable(target)?;
-    if let Some(digest) = generation
-        .digests()
-        .find(|digest| !state.images.contains_key(digest))
-    {
+    if let Some(digest) = generation.digests().find(|digest| !state.images.contains_key(digest)) {
         return Err(Refusal::new(
-            format!(
-                "generation {target} cannot boot: image {} is missing",
-                digest.short()
-            ),
+            format!("generation {target} cannot boot: image {} is missing", digest.short()),
             "choose another one: layerctl rollback ID",
         ));
     }
     if state.pointers.default == Some(target) && state.pointers.next.is_none() {
-        return Ok(Decision::unchanged(format!(
-            "generation {target} is the default already"
-        )));
+        return Ok(Decision::unchanged(format!("generation {target} is the default already")));
     }
     Ok(Decision {
-        plan: Plan {
-            ops: point(state, layout, request, target),
-        },
+        plan: Plan { ops: point(state, layout, request, target) },
         summary: vec![next_boot(target)],
     })
 }
@@ -57,18 +47,11 @@ pub fn pin(
 ) -> Result<Decision, Refusal> {
     state.readable(id)?;
     if state.pinned.contains(&id) {
-        return Ok(Decision::unchanged(format!(
-            "generation {id} is pinned already"
-        )));
+        return Ok(Decision::unchanged(format!("generation {id} is pinned already")));
     }
-    let pin = Op::WriteFile {
-        path: layout.pin(id),
-        text: id.record(),
-    };
+    let pin = Op::WriteFile { path: layout.pin(id), text: id.record() };
     Ok(Decision {
-        plan: Plan {
-            ops: vec![pin, log(layout, request, id)],
-        },
+        plan: Plan { ops: vec![pin, log(layout, request, id)] },
         summary: vec![format!("generation {id} is pinned: cleanup keeps it")],
     })
 }
@@ -85,19 +68,10 @@ pub fn unpin(
         if !state.damaged.contains_key(&id) {
             state.readable(id)?;
         }
-        return Ok(Decision::unchanged(format!(
-            "generation {id} is not pinned"
-        )));
+        return Ok(Decision::unchanged(format!("generation {id} is not pinned")));
     }
     Ok(Decision {
-        plan: Plan {
-            ops: vec![
-                Op::Remove {
-                    path: layout.pin(id),
-                },
-                log(layout, request, id),
-            ],
-        },
+        plan: Plan { ops: vec![Op::Remove { path: layout.pin(id) }, log(layout, request, id)] },
         summary: vec![format!("generation {id} is no longer pinned")],
     })
 }

@@ -21,10 +21,7 @@ pub fn create_set(
     }
     if let Some(stranger) = members.iter().find(|name| start.layer(name).is_none()) {
         return Err(Refusal::new(
-            format!(
-                "layer {stranger} is not installed in generation {}",
-                start.id
-            ),
+            format!("layer {stranger} is not installed in generation {}", start.id),
             format!("install it first: layerctl install {stranger}"),
         ));
     }
