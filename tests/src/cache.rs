@@ -59,7 +59,7 @@ pub fn directory<E: From<FileError>>(
     }
     // Two runs at once make it once.
     let lock = workspace.cache().join(format!("{kind}.lock"));
-    files::make_dir(&workspace.cache())?;
+    files::make_dir(lock.parent().unwrap_or(&lock))?;
     let _lock = files::lock(&lock)?;
     if files::exists(&done) {
         return Ok(done);
@@ -68,12 +68,42 @@ pub fn directory<E: From<FileError>>(
     files::make_empty_dir(&building)?;
     make(&building)?;
     files::rename(&building, &done)?;
+    forget_oldest(done.parent().unwrap_or(&done))?;
     Ok(done)
+}
+
+/// How many results of one kind stay: enough for the inputs of a few branches and for both builders of the base.
+const KEPT: usize = 6;
+
+fn forget_oldest(kind: &Path) -> Result<(), FileError> {
+    let mut results = Vec::new();
+    for path in files::list(kind)? {
+        results.push((files::modified(&path)?, path));
+    }
+    results.sort();
+    let surplus = results.len().saturating_sub(KEPT);
+    results.iter().take(surplus).try_for_each(|(_, path)| files::remove_tree(path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_results_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..=KEPT {
+            let result = dir.path().join(number.to_string());
+            files::make_dir(&result).unwrap();
+            let age = std::time::Duration::from_secs(1000 - number as u64);
+            let time = files::modified(&result).unwrap() - age;
+            files::open(&result).unwrap().set_modified(time).unwrap();
+        }
+        forget_oldest(dir.path()).unwrap();
+        let left = files::list(dir.path()).unwrap();
+        assert_eq!(left.len(), KEPT);
+        assert!(!left.contains(&dir.path().join("0")), "{left:?}");
+    }
 
     #[test]
     fn the_bounds_between_inputs_count() {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,4 +139,11 @@ pub fn lock(path: &Path) -> Result<fs::File, FileError> {
     let file = create(path)?;
     file.lock().map_err(|e| FileError::new("lock", path, e))?;
     Ok(file)
+}
+
+/// When the path was last changed.
+pub fn modified(path: &Path) -> Result<SystemTime, FileError> {
+    fs::symlink_metadata(path)
+        .and_then(|meta| meta.modified())
+        .map_err(|e| FileError::new("read", path, e))
 }

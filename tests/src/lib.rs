@@ -7,7 +7,7 @@
 //!   cache/packages/              downloaded Debian packages
 //!   cache/base/KEY/              a base tree: base.tar, and root/ with what is needed of it outside a VM
 //!   cache/image/KEY/base.squashfs
-//!   cache/layer/KEY/tree         the files of one layer
+//!   cache/layer/NAME/KEY/tree    the files of one layer
 //!   artefacts.json              where the built things are
 //!   vm/NAME/console.log          what a test's machine said
 //!   try/                         the machine of `cargo xtask try`

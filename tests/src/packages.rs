@@ -106,7 +106,7 @@ pub fn unpack(
                 .with(sources.lines().join("\n"))
                 .with(&status)
                 .with(name);
-            let dir = cache::directory(workspace, "layer", &key, |dir| {
+            let dir = cache::directory(workspace, &format!("layer/{name}"), &key, |dir| {
                 if !std::mem::replace(&mut updated, true) {
                     process::run(apt.command().arg("update"))?;
                 }
