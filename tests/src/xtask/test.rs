@@ -93,7 +93,7 @@ fn commands(level: Level, runner: Runner, filter: Option<&str>) -> Vec<Vec<Strin
             &["nextest run --workspace --no-tests=pass -E not(package(tests)&kind(test))"]
         }
         (Level::Vm, Runner::Nextest) => {
-            &["nextest run --no-tests=pass -E package(tests)&kind(test)"]
+            &["nextest run --package tests --no-tests=pass -E kind(test)"]
         }
         (Level::Unit, Runner::Cargo) => {
             &["test --workspace --exclude tests --all-targets", "test --package tests --lib"]
