@@ -255,9 +255,9 @@ impl BootRequest {
                 let names = self.names(key, value);
                 self.skip.extend(names);
             }
-            ("ephemeral", value) => self.ephemeral = dirs(value)?,
-            ("frozen", value) => self.frozen = dirs(value)?,
-            ("wipe", value) => self.wipe = dirs(value)?,
+            ("ephemeral", value) => self.ephemeral = self.dirs(key, value)?,
+            ("frozen", value) => self.frozen = self.dirs(key, value)?,
+            ("wipe", value) => self.wipe = self.dirs(key, value)?,
             ("onfail", Some(value)) => self.onfail = onfail(value)?,
             ("timeout", Some(value)) => {
                 self.timeout =
@@ -285,6 +285,25 @@ impl BootRequest {
         names
     }
 
+    /// The directories in a list, all of them without one; those that are none become problems, the others are kept.
+    fn dirs(&mut self, key: &str, value: Option<&str>) -> Result<DirSet, String> {
+        let Some(list) = value else {
+            return Ok(DirSet::ALL);
+        };
+        let unusable = |item: &str| format!("{item:?} is none of etc, var, home");
+        if list.is_empty() {
+            return Err(unusable(list));
+        }
+        let mut dirs = Vec::new();
+        for item in list.split(',').filter(|item| !item.is_empty()) {
+            match Dir::ALL.into_iter().find(|dir| dir.name() == item.trim_start_matches('/')) {
+                Some(dir) => dirs.push(dir),
+                None => self.problems.push(format!("layers.{key}: {}", unusable(item))),
+            }
+        }
+        Ok(dirs.into_iter().collect())
+    }
+
     fn set_choice(&mut self, list: &str) -> SetChoice {
         let mut sets: Vec<SetName> = self.names("set", list);
         let nothing = sets.iter().any(SetName::is_none);
@@ -308,20 +327,6 @@ fn generation(value: &str) -> Result<GenerationChoice, String> {
             format!("{number:?} is no generation: a number, default or previous is expected")
         }),
     }
-}
-
-fn dirs(value: Option<&str>) -> Result<DirSet, String> {
-    let Some(list) = value else {
-        return Ok(DirSet::ALL);
-    };
-    list.split(',')
-        .map(|item| {
-            Dir::ALL
-                .into_iter()
-                .find(|dir| dir.name() == item.trim_start_matches('/'))
-                .ok_or_else(|| format!("{item:?} is none of etc, var, home"))
-        })
-        .collect()
 }
 
 fn onfail(value: &str) -> Result<OnFail, String> {

@@ -409,6 +409,12 @@ impl Stack<'_> {
         problems: &mut Vec<String>,
     ) -> bool {
         let mut lowers = self.lowers(dir);
+        if mode == Mode::Frozen
+            && let Some(frozen) = self.existing_upper(dir)
+        {
+            lowers.insert(0, Upper::below(&frozen).upper);
+        }
+        // The merged directory shows owner and mode of the upper: those of what it covers.
         let like = Some(lowers.first().cloned().unwrap_or(self.paths.base().join(dir.name())));
         let wipe = self.request.wipe.contains(dir);
         let home = match mode {
@@ -417,11 +423,6 @@ impl Stack<'_> {
         };
         if wipe && mode != Mode::Persistent {
             problems.push(format!("layers.wipe: /{dir} is {mode} in this boot and is not emptied"));
-        }
-        if mode == Mode::Frozen
-            && let Some(frozen) = self.existing_upper(dir)
-        {
-            lowers.insert(0, Upper::below(&frozen).upper);
         }
         let upper = Upper::below(&home);
         ops.push(Op::MakeUpper { upper: upper.clone(), like });

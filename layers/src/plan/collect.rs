@@ -25,7 +25,7 @@ pub fn cleanup(
     keep: usize,
     request: &Request,
 ) -> Result<Decision, Refusal> {
-    refuse_damaged(state)?;
+    refuse_damaged(state, layout)?;
     let mut kept = protected(state);
     kept.extend(state.generations.keys().rev().take(keep));
     let gone: Vec<GenerationId> =
@@ -64,14 +64,29 @@ pub fn cleanup(
 }
 
 /// What a damaged generation or pointer needs is unknown, so nothing may be removed.
-fn refuse_damaged(state: &State) -> Result<(), Refusal> {
+fn refuse_damaged(state: &State, layout: &Layout) -> Result<(), Refusal> {
     let generation = state.damaged.iter().next().map(|(id, why)| {
         let hint = "see which still boot: layerctl status; to drop the damaged one, remove its directory by hand";
         Refusal::new(format!("generation {id} is damaged: {why}; nothing was removed"), hint)
     });
+    let rollback = "choose the generation to boot: layerctl rollback ID";
     let pointer = state.damaged_pointers.first().map(|(path, why)| {
         let what = format!("{} {why}; nothing was removed", path.display());
-        Refusal::new(what, "choose the generation to boot: layerctl rollback ID")
+        if *path == layout.default() || *path == layout.next() {
+            return Refusal::new(what, rollback);
+        }
+        Refusal::new(what, format!("boots go on without it: rm {}", path.display()))
     });
-    generation.or(pointer).map_or(Ok(()), Err)
+    // Without a default generation, the last ones that boot could go.
+    let default = match state.pointers.default {
+        Some(id) if !state.generations.contains_key(&id) => Some(Refusal::new(
+            format!("generation {id}, the default, is not there; nothing was removed"),
+            rollback,
+        )),
+        None if !state.generations.is_empty() => {
+            Some(Refusal::new("no generation is the default one; nothing was removed", rollback))
+        }
+        _ => None,
+    };
+    generation.or(pointer).or(default).map_or(Ok(()), Err)
 }

@@ -30,7 +30,10 @@ pub fn import_base(
     } else {
         Draft::of(state.start()?)
     };
-    if state.pointers.default.is_some() && draft.base == base && state.is_whole(&base.digest) {
+    if state.pointers.default.is_some()
+        && draft.base == base
+        && state.images.get(&base.digest) == Some(&manifest.size)
+    {
         return Ok(Decision::unchanged(format!("{} is the base already", manifest.title())));
     }
     draft.base = base;

@@ -1,6 +1,6 @@
 //! `layerctl install` and `uninstall`: the layers of a generation from what was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Decision, Draft, ImageFile, Plan, Refusal, Request, State, next_boot, publish};
 use crate::generation::{Generation, Layer};
@@ -45,13 +45,23 @@ pub fn install(
             target.push(name);
         }
     }
-    // An image that is installed but gone from the store is brought back by installing its file again.
-    let heals = asked.files.iter().any(|file| !state.images.contains_key(&file.manifest.digest));
+    drop_unneeded(&mut draft);
+    let files = distinct(&asked.files);
+    // An image that is installed but gone from the store, or cut short, comes back by installing its file again.
+    let mut heals = false;
+    for manifest in files.iter().map(|file| &file.manifest) {
+        if state.images.get(&manifest.digest) != Some(&manifest.size)
+            && start.layers.iter().any(|layer| layer.digest == manifest.digest)
+        {
+            summary.push(format!("brought the image of {} back", manifest.title()));
+            heals = true;
+        }
+    }
     if draft.layers == start.layers && draft.sets == start.sets && !heals {
         let titles: Vec<String> = wanted.iter().map(|manifest| manifest.title()).collect();
         return Ok(Decision::unchanged(format!("already installed: {}", titles.join(", "))));
     }
-    let files: Vec<&ImageFile> = asked.files.iter().collect();
+
     let (generation, ops) = publish(state, layout, request, draft, &files)?;
     summary.push(next_boot(generation.id));
     Ok(Decision { plan: Plan { ops }, summary })
@@ -65,28 +75,22 @@ pub fn uninstall(
     request: &Request,
 ) -> Result<Decision, Refusal> {
     let start = state.start()?;
-    for name in names {
-        let Some(layer) = start.layer(name) else {
-            return Err(Refusal::new(
-                format!("layer {name} is not installed in generation {}", start.id),
-                "see the installed layers: layerctl status",
-            ));
-        };
-        let user = start.layers.iter().find(|other| {
-            other.requested && other.requires.contains(name) && !names.contains(&other.name)
-        });
-        if let Some(user) = user {
-            return Err(Refusal::new(
-                format!("layer {} is needed by layer {}", layer.name, user.name),
-                format!("take both away: layerctl uninstall {} {}", user.name, layer.name),
-            ));
-        }
+    if let Some(stranger) = names.iter().find(|name| start.layer(name).is_none()) {
+        return Err(Refusal::new(
+            format!("layer {stranger} is not installed in generation {}", start.id),
+            "see the installed layers: layerctl status",
+        ));
     }
     let mut draft = Draft::of(start);
     draft.layers.retain(|layer| !names.contains(&layer.name));
-    drop_unneeded(&mut draft.layers);
-    for members in draft.sets.values_mut() {
-        members.retain(|name| draft.layers.iter().any(|layer| layer.name == *name));
+    drop_unneeded(&mut draft);
+    for name in names {
+        if let Some(user) = draft.layers.iter().find(|layer| layer.requires.contains(name)) {
+            return Err(Refusal::new(
+                format!("layer {name} is needed by layer {}", user.name),
+                format!("take both away: layerctl uninstall {} {name}", user.name),
+            ));
+        }
     }
     let gone = start.layers.iter().filter(|old| draft.layers.iter().all(|l| l.name != old.name));
     let mut summary: Vec<String> = gone.map(|layer| format!("removed {}", layer.title())).collect();
@@ -122,18 +126,19 @@ fn wanted_manifests<'a>(
                 format!("import it: layerctl base import {}", file.path.display()),
             ));
         }
-        if let Some(other) = wanted.insert(&manifest.name, manifest)
-            && other.digest != manifest.digest
-        {
-            return Err(Refusal::new(
-                format!(
-                    "two layers are named {}: versions {} and {}",
-                    manifest.name, other.version, manifest.version
-                ),
-                "name one of the two files only",
-            ));
+        match wanted.insert(&manifest.name, manifest) {
+            None => order.push(manifest),
+            Some(other) if other.digest == manifest.digest => {}
+            Some(other) => {
+                return Err(Refusal::new(
+                    format!(
+                        "two layers are named {}: versions {} and {}",
+                        manifest.name, other.version, manifest.version
+                    ),
+                    "name one of the two files only",
+                ));
+            }
         }
-        order.push(manifest);
     }
     for name in &asked.names {
         if wanted.contains_key(name) {
@@ -149,7 +154,7 @@ fn wanted_manifests<'a>(
         wanted.insert(name, manifest);
         order.push(manifest);
     }
-    order.dedup_by_key(|manifest| manifest.digest);
+
     if let Some(base) = state.manifests.get(&start.base.digest) {
         order.iter().try_for_each(|manifest| check_architecture(manifest, base))?;
     }
@@ -185,7 +190,7 @@ fn newest<'a>(state: &'a State, name: &Name) -> Option<&'a Manifest> {
         .manifests
         .values()
         .filter(|manifest| manifest.kind == Kind::Layer && manifest.name == *name)
-        .filter(|manifest| state.images.contains_key(&manifest.digest))
+        .filter(|manifest| state.is_whole(&manifest.digest))
         .max_by(|a, b| a.version.compare(&b.version))
 }
 
@@ -251,11 +256,21 @@ fn pull_needed(
     Ok(pulled)
 }
 
-/// Drops the layers that nobody asked for and no other layer needs any more.
-fn drop_unneeded(layers: &mut Vec<Layer>) {
+/// Drops the layers that nobody asked for and no other layer needs any more, out of the sets too.
+fn drop_unneeded(draft: &mut Draft) {
+    let layers = &mut draft.layers;
     while let Some(at) = layers.iter().position(|layer| {
         !layer.requested && layers.iter().all(|other| !other.requires.contains(&layer.name))
     }) {
         layers.remove(at);
     }
+    for members in draft.sets.values_mut() {
+        members.retain(|name| draft.layers.iter().any(|layer| layer.name == *name));
+    }
+}
+
+/// The files, each image once.
+fn distinct(files: &[ImageFile]) -> Vec<&ImageFile> {
+    let mut seen = BTreeSet::new();
+    files.iter().filter(|file| seen.insert(file.manifest.digest)).collect()
 }

@@ -23,9 +23,13 @@ pub fn rollback(
         }
     };
     let generation = state.readable(target)?;
-    if let Some(digest) = generation.digests().find(|digest| !state.images.contains_key(digest)) {
+    if let Some(digest) = generation.digests().find(|digest| !state.is_whole(digest)) {
         return Err(Refusal::new(
-            format!("generation {target} cannot boot: image {} is missing", digest.short()),
+            format!(
+                "generation {target} cannot boot: image {} is {}",
+                digest.short(),
+                state.lack(&digest)
+            ),
             "choose another one: layerctl rollback ID",
         ));
     }

@@ -1,0 +1,245 @@
+//! How a generation boots: each directory of `cases/boot` is a command line, a generation and facts, with the plan or
+//! the refusal that must come out. Every plan passes the checker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test reads its cases and ends with the first surprise"
+)]
+
+mod case;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use layers::cmdline::BootRequest;
+use layers::generation::{Generation, LAYERS_MAX, Layer};
+use layers::id::{Digest, GenerationId};
+use layers::layout::BootPaths;
+use layers::plan::boot::{BootFacts, BootPlan, Pointers, candidates, missing_choice, plan_boot};
+use layers::plan::check::check_boot;
+use layers::plan::{Op, Plan};
+use layers::policy::Dir;
+use layers::superblock::Format;
+use serde::Deserialize;
+
+/// `facts.toml`: how a case departs from a store in which every image is there, a squashfs base and EROFS layers, that
+/// never booted. Images go by the name of the layer, `base` for the base.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Facts {
+    /// Images that nobody looked at, because they are not there.
+    absent: Vec<String>,
+    /// Images that cannot be used, and why.
+    broken: BTreeMap<String, String>,
+    formats: BTreeMap<String, Format>,
+    etc_uppers: BTreeSet<GenerationId>,
+    shared_uppers: Vec<Dir>,
+    pointers: CasePointers,
+    kernel: Option<String>,
+    read_only: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CasePointers {
+    default: Option<GenerationId>,
+    next: Option<GenerationId>,
+    good: Option<GenerationId>,
+    ran: Option<GenerationId>,
+}
+
+impl Facts {
+    fn load(case: &Path) -> Self {
+        let path = case.join("facts.toml");
+        if !path.exists() {
+            return Self::default();
+        }
+        let text = case::text(case, "facts.toml");
+        toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    fn of(self, generation: &Generation) -> BootFacts {
+        let layers = generation
+            .layers
+            .iter()
+            .map(|layer| (layer.name.as_str(), layer.digest, Format::Erofs));
+        let all = [("base", generation.base.digest, Format::Squashfs)];
+        let images = all
+            .into_iter()
+            .chain(layers)
+            .filter(|(name, ..)| !self.absent.iter().any(|absent| absent == name))
+            .map(|(name, digest, usual)| {
+                let format = self.formats.get(name).copied().unwrap_or(usual);
+                (digest, self.broken.get(name).map_or(Ok(format), |why| Err(why.clone())))
+            })
+            .collect();
+        BootFacts {
+            images,
+            etc_uppers: self.etc_uppers,
+            shared_uppers: self.shared_uppers.into_iter().collect(),
+            pointers: Pointers {
+                default: self.pointers.default,
+                next: self.pointers.next,
+                good: self.pointers.good,
+                ran: self.pointers.ran,
+            },
+            kernel: self.kernel,
+            read_only: self.read_only,
+        }
+    }
+}
+
+fn show(boot: &BootPlan) -> String {
+    let names: Vec<&str> = boot.layers.iter().map(|name| name.as_str()).collect();
+    let mut text = format!("layers [{}]\n", names.join(" "));
+    for skipped in &boot.skipped {
+        writeln!(text, "skipped {}: {}", skipped.name, skipped.why).unwrap();
+    }
+    for problem in &boot.problems {
+        writeln!(text, "problem {problem}").unwrap();
+    }
+    for writable in &boot.writable {
+        let wiped = if writable.wiped { " wiped" } else { "" };
+        writeln!(text, "writable /{} {}{wiped}", writable.dir, writable.mode).unwrap();
+    }
+    writeln!(text, "\n{}", boot.plan).unwrap();
+    boot.records.ops.iter().for_each(|record| writeln!(text, "then {record}").unwrap());
+    text
+}
+
+fn outcome(case: &Path) -> Result<String, String> {
+    let generation = Generation::parse(&case::text(case, "generation.toml"))
+        .map_err(|error| error.to_string())?;
+    let request = BootRequest::parse(&case::text(case, "cmdline"));
+    let facts = Facts::load(case).of(&generation);
+    let paths = BootPaths::default();
+    let boot =
+        plan_boot(&request, &generation, &facts, &paths).map_err(|refusal| refusal.to_string())?;
+    let whole = Plan { ops: [boot.plan.ops.clone(), boot.records.ops.clone()].concat() };
+    check_boot(&whole, &paths).unwrap_or_else(|fault| panic!("{}: {fault}", case.display()));
+    Ok(show(&boot))
+}
+
+#[test]
+fn every_boot_case_gives_its_plan_or_its_refusal() {
+    case::run_all("boot", 70, outcome);
+}
+
+fn id(number: u32) -> GenerationId {
+    number.to_string().parse().unwrap()
+}
+
+/// Of `count` layers, named so that the mount paths are as long as names allow.
+fn generation_of(count: u32) -> Generation {
+    let digest = |number: u32| {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        Digest::new(bytes)
+    };
+    let layers: Vec<Layer> = (1..=count)
+        .map(|number| Layer {
+            name: format!("{}{number:04}", "l".repeat(60)).parse().unwrap(),
+            version: "1".parse().unwrap(),
+            digest: digest(number),
+            dirs: vec!["etc".into(), "usr".into()],
+            requested: true,
+            required: false,
+            requires: Vec::new(),
+        })
+        .collect();
+    let mut generation = Generation::parse(&format!(
+        "schema = 1\nid = 1\ncreated = \"t\"\nreason = \"r\"\nsets.default = []\n\
+         base = {{ name = \"debian\", version = \"13\", digest = \"{}\", dirs = [\"etc\"] }}\n",
+        digest(0)
+    ))
+    .unwrap();
+    let names = layers.iter().map(|layer| layer.name.clone()).collect();
+    generation.sets.insert("default".parse().unwrap(), names);
+    generation.layers = layers;
+    generation
+}
+
+#[test]
+fn as_many_layers_as_overlayfs_takes_make_one_flat_overlay() {
+    let count = u32::try_from(LAYERS_MAX).unwrap();
+    let generation = Generation::parse(&generation_of(count).to_string()).unwrap();
+    let facts = Facts::default().of(&generation);
+    let paths = BootPaths::default();
+    let boot = plan_boot(&BootRequest::default(), &generation, &facts, &paths).unwrap();
+    check_boot(&boot.plan, &paths).unwrap();
+    let root = boot.plan.ops.iter().find_map(|op| match op {
+        Op::MountOverlay(overlay) if overlay.at == paths.sysroot => Some(overlay),
+        _ => None,
+    });
+    let lowers = &root.unwrap().lowers;
+    assert_eq!(lowers.len(), LAYERS_MAX + 1);
+    assert_eq!(lowers[0], paths.layer(&generation.layers[LAYERS_MAX - 1].name));
+    assert_eq!(lowers[LAYERS_MAX], paths.base());
+}
+
+#[test]
+fn one_layer_more_is_no_generation() {
+    let count = u32::try_from(LAYERS_MAX).unwrap() + 1;
+    let error = Generation::parse(&generation_of(count).to_string()).unwrap_err();
+    assert_eq!(error.to_string(), "contradicts itself: 500 layers; at most 499 fit");
+}
+
+#[test]
+fn candidates_come_in_order_and_each_once() {
+    // Command line; next, default, good (0: not there); generations of the store; what is tried.
+    type Case = (&'static str, [u32; 3], &'static [u32], &'static [u32]);
+    let cases: &[Case] = &[
+        ("", [0, 0, 0], &[], &[]),
+        ("", [0, 3, 0], &[1, 2, 3], &[3, 2, 1]),
+        ("", [0, 2, 0], &[1, 2, 3], &[2, 3, 1]),
+        ("", [0, 3, 1], &[1, 2, 3], &[3, 1, 2]),
+        ("", [4, 3, 1], &[1, 2, 3, 4], &[4, 3, 1, 2]),
+        ("", [3, 3, 3], &[1, 2, 3], &[3, 2, 1]),
+        ("", [0, 0, 0], &[1, 2, 3], &[3, 2, 1]),
+        ("layers.generation=1", [4, 3, 2], &[1, 2, 3, 4], &[1, 4, 3, 2]),
+        ("layers.generation=3", [0, 3, 2], &[1, 2, 3], &[3, 2, 1]),
+        ("layers.generation=default", [4, 3, 0], &[1, 3, 4], &[4, 3, 1]),
+        ("layers.generation=previous", [0, 3, 0], &[1, 2, 3], &[2, 3, 1]),
+        ("layers.generation=previous", [0, 5, 0], &[1, 3, 5, 6], &[3, 5, 6, 1]),
+        ("layers.generation=previous", [0, 1, 0], &[1, 2], &[1, 2]),
+        // A number that is not there is tried, fails, and the next one boots.
+        ("layers.generation=9", [0, 2, 0], &[1, 2], &[9, 2, 1]),
+        // So does a pointer to a generation that is gone.
+        ("", [0, 9, 0], &[1, 2], &[9, 2, 1]),
+        ("layers.generation=soon", [0, 2, 0], &[1, 2], &[2, 1]),
+    ];
+    for (cmdline, [next, default, good], ids, want) in cases {
+        let some = |number: u32| (number > 0).then(|| id(number));
+        let pointers =
+            Pointers { default: some(*default), next: some(*next), good: some(*good), ran: None };
+        let ids = ids.iter().copied().map(id).collect();
+        let order = candidates(&BootRequest::parse(cmdline), &pointers, &ids);
+        let want: Vec<_> = want.iter().copied().map(id).collect();
+        assert_eq!(order, want, "{cmdline} {pointers:?}");
+    }
+}
+
+#[test]
+fn a_choice_that_is_not_there_is_said() {
+    let pointers = Pointers { default: Some(id(2)), ..Pointers::default() };
+    let cases: &[(&str, &[u32], Option<&str>)] = &[
+        ("", &[2], None),
+        ("layers.generation=2", &[2], None),
+        ("layers.generation=previous", &[1, 2], None),
+        ("layers.generation=9", &[2], Some("layers.generation: there is no generation 9")),
+        (
+            "layers.generation=previous",
+            &[2, 3],
+            Some("layers.generation: there is no generation before the default one"),
+        ),
+    ];
+    for (cmdline, ids, want) in cases {
+        let ids = ids.iter().copied().map(id).collect();
+        let said = missing_choice(&BootRequest::parse(cmdline), &pointers, &ids);
+        assert_eq!(said.as_deref(), *want, "{cmdline}");
+    }
+}

@@ -1,0 +1,279 @@
+//! What a change does to a store: each directory of `cases/change` is a store's state and a command, with the plan or
+//! the refusal that must come out. Every plan passes the checker, and what it publishes is a readable generation.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test reads its cases and ends with the first surprise"
+)]
+
+mod case;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use layers::generation::{Generation, LAYERS_MAX};
+use layers::id::{Digest, GenerationId, Name, Version};
+use layers::layout::Layout;
+use layers::manifest::{Kind, Manifest, SCHEMA};
+use layers::plan::Op;
+use layers::plan::boot::Pointers;
+use layers::plan::change::{
+    self, Decision, ImageFile, Install, Refusal, Request, State, create_set, delete_set,
+    import_base, pin, rollback, uninstall, unpin,
+};
+use layers::plan::check::check_change;
+use layers::plan::collect::cleanup;
+use layers::superblock::Format;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+/// The length of every image of a case.
+const SIZE: u64 = 4096;
+
+/// `state.toml`: a store whose generations lie in `generations/`, with a whole image and a manifest for each image that
+/// one of them names. Images go by name and version: `htop 3.4`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseState {
+    default: Option<GenerationId>,
+    next: Option<GenerationId>,
+    good: Option<GenerationId>,
+    ran: Option<GenerationId>,
+    booted: Option<GenerationId>,
+    serial: Option<GenerationId>,
+    #[serde(default)]
+    pinned: Vec<GenerationId>,
+    #[serde(default)]
+    etc_uppers: Vec<GenerationId>,
+    /// Paths below `layerctl/`.
+    #[serde(default)]
+    leftovers: Vec<String>,
+    /// Images that are not there, though their manifests are.
+    #[serde(default)]
+    missing: Vec<String>,
+    /// Images that are too short.
+    #[serde(default)]
+    truncated: Vec<String>,
+    /// Generations that cannot be read, and why.
+    #[serde(default)]
+    damaged: BTreeMap<String, String>,
+    /// Pointers that cannot be read, by name, and why.
+    #[serde(default)]
+    damaged_pointers: BTreeMap<String, String>,
+    /// Images that no generation names, in the words of `change`.
+    #[serde(default)]
+    store: Vec<String>,
+}
+
+/// Every image of a case holds its own title.
+fn digest(title: &str) -> Digest {
+    Digest::new(Sha256::digest(title.as_bytes()).into())
+}
+
+fn title(name: &Name, version: &Version) -> String {
+    format!("{name} {version}")
+}
+
+fn manifest(name: Name, version: Version, kind: Kind) -> Manifest {
+    Manifest {
+        schema: SCHEMA,
+        digest: digest(&title(&name, &version)),
+        name,
+        version,
+        kind,
+        architecture: "x86-64".into(),
+        format: Format::Squashfs,
+        size: SIZE,
+        dirs: vec!["usr".into()],
+        kernels: Vec::new(),
+        requires: Vec::new(),
+        required: false,
+        deletes: Vec::new(),
+    }
+}
+
+/// Reads `NAME VERSION [requires=a,b] [arch=A] [bytes=TITLE-OF-ANOTHER] [base] [required]`.
+fn described(words: &str) -> Manifest {
+    let mut words = words.split_whitespace();
+    let mut next = || words.next().unwrap();
+    let mut manifest = manifest(next().parse().unwrap(), next().parse().unwrap(), Kind::Layer);
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("requires", names) => {
+                manifest.requires = names.split(',').map(|name| name.parse().unwrap()).collect();
+            }
+            ("arch", architecture) => manifest.architecture = architecture.into(),
+            ("bytes", other) => manifest.digest = digest(&other.replace('_', " ")),
+            ("base", _) => {
+                manifest.kind = Kind::Base;
+                manifest.dirs = ["etc", "usr", "var"].map(str::to_owned).to_vec();
+                manifest.kernels = vec!["6.12.57".into()];
+            }
+            ("required", _) => manifest.required = true,
+            (other, _) => panic!("{other}: no property of an image"),
+        }
+    }
+    manifest
+}
+
+fn load(case: &Path, layout: &Layout) -> State {
+    let read: CaseState = toml::from_str(&case::text(case, "state.toml")).unwrap();
+    let mut state = State {
+        pointers: Pointers {
+            default: read.default,
+            next: read.next,
+            good: read.good,
+            ran: read.ran,
+        },
+        booted: read.booted,
+        serial: read.serial,
+        pinned: read.pinned.into_iter().collect(),
+        etc_uppers: read.etc_uppers.into_iter().collect(),
+        leftovers: read.leftovers.iter().map(|path| layout.top().join(path)).collect(),
+        damaged: read.damaged.into_iter().map(|(id, why)| (id.parse().unwrap(), why)).collect(),
+        ..State::default()
+    };
+    for (pointer, why) in read.damaged_pointers {
+        state.damaged_pointers.push((layout.boot().join(pointer), why));
+    }
+    let mut manifests: Vec<Manifest> = read.store.iter().map(|words| described(words)).collect();
+    for entry in fs::read_dir(case.join("generations")).into_iter().flatten() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let generation = Generation::parse(&text).unwrap();
+        let base = &generation.base;
+        manifests.push(Manifest {
+            dirs: base.dirs.clone(),
+            kernels: base.kernels.clone(),
+            ..manifest(base.name.clone(), base.version.clone(), Kind::Base)
+        });
+        manifests.extend(generation.layers.iter().map(|layer| Manifest {
+            dirs: layer.dirs.clone(),
+            requires: layer.requires.clone(),
+            required: layer.required,
+            ..manifest(layer.name.clone(), layer.version.clone(), Kind::Layer)
+        }));
+        state.generations.insert(generation.id, generation);
+    }
+    for manifest in manifests {
+        let title = manifest.title();
+        if !read.missing.contains(&title) {
+            let short = read.truncated.contains(&title);
+            state.images.insert(manifest.digest, if short { SIZE / 2 } else { SIZE });
+        }
+        state.manifests.insert(manifest.digest, manifest);
+    }
+    state
+}
+
+/// Reads `change`: verb and words on the first line; for `install` and `import` a line `file …` or `name …` for each
+/// image.
+fn decide(text: &str, state: &State, layout: &Layout) -> Result<Decision, Refusal> {
+    let mut lines = text.lines();
+    let asked = lines.next().unwrap().to_owned();
+    let request = &Request { time: "2026-11-21T09:00:00Z".into(), asked: asked.clone() };
+    let (verb, words) = asked.split_once(' ').unwrap_or((&asked, ""));
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let names = |words: &[&str]| words.iter().map(|word| word.parse().unwrap()).collect::<Vec<_>>();
+    let id = || words[0].parse::<GenerationId>().unwrap();
+    match verb {
+        "install" => {
+            let mut install = Install::default();
+            for word in &words {
+                match word.split_once('=') {
+                    Some(("set", set)) => install.set = Some(set.parse().unwrap()),
+                    None if *word == "replace" => install.replace = true,
+                    _ => panic!("{word}: no option of install"),
+                }
+            }
+            for line in lines {
+                match line.trim().split_once(' ').unwrap() {
+                    ("file", words) => install.files.push(file(words)),
+                    ("name", name) => install.names.push(name.parse().unwrap()),
+                    _ => panic!("{line}: neither file nor name"),
+                }
+            }
+            change::install(state, layout, &install, request)
+        }
+        "import" => {
+            let line = lines.next().unwrap();
+            import_base(state, layout, &file(line.trim().strip_prefix("file ").unwrap()), request)
+        }
+        "uninstall" => uninstall(state, layout, &names(&words), request),
+        "create" => {
+            create_set(state, layout, &words[0].parse().unwrap(), &names(&words[1..]), request)
+        }
+        "delete" => delete_set(state, layout, &words[0].parse().unwrap(), request),
+        "rollback" => rollback(state, layout, words.first().map(|_| id()), request),
+        "pin" => pin(state, layout, id(), request),
+        "unpin" => unpin(state, layout, id(), request),
+        "cleanup" => cleanup(state, layout, words[0].parse().unwrap(), request),
+        _ => panic!("{verb}: no verb"),
+    }
+}
+
+fn file(words: &str) -> ImageFile {
+    let manifest = described(words);
+    let path = format!("/media/{}_{}.img", manifest.name, manifest.version).into();
+    ImageFile { path, manifest }
+}
+
+fn show(decision: &Decision) -> String {
+    let mut text = String::new();
+    if decision.is_unchanged() {
+        text.push_str("unchanged\n");
+    }
+    for line in &decision.summary {
+        writeln!(text, "say {line}").unwrap();
+    }
+    writeln!(text, "\n{}", decision.plan).unwrap();
+    for op in &decision.plan.ops {
+        if let Op::PublishGeneration { text: generation, .. } = op {
+            writeln!(text, "{generation}").unwrap();
+        }
+    }
+    text
+}
+
+fn outcome(case: &Path) -> Result<String, String> {
+    let layout = Layout::new(Path::new("/state"));
+    let state = load(case, &layout);
+    let decision = decide(&case::text(case, "change"), &state, &layout)
+        .map_err(|refusal| format!("{}\nhint: {}", refusal.what, refusal.hint))?;
+    check_change(&decision.plan, &layout)
+        .unwrap_or_else(|fault| panic!("{}: {fault}", case.display()));
+    for op in &decision.plan.ops {
+        if let Op::PublishGeneration { dir, text } = op {
+            let generation = Generation::parse(text).unwrap();
+            assert_eq!(*dir, layout.generation(generation.id), "{}", case.display());
+            assert!(!state.ids().contains(&generation.id), "{}", case.display());
+        }
+    }
+    Ok(show(&decision))
+}
+
+#[test]
+fn every_change_case_gives_its_plan_or_its_refusal() {
+    case::run_all("change", 80, outcome);
+}
+
+#[test]
+fn one_layer_more_than_fits_is_refused_before_anything_is_written() {
+    let layout = Layout::new(Path::new("/state"));
+    let case = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases/change/install-a-file-puts-it-on-top");
+    let state = load(&case, &layout);
+    let room = LAYERS_MAX - state.start().unwrap().layers.len();
+    let install = |count: usize| {
+        let files = (0..count).map(|number| file(&format!("many{number} 1"))).collect();
+        let request = Request { time: "t".into(), asked: "install".into() };
+        change::install(&state, &layout, &Install { files, ..Install::default() }, &request)
+    };
+    check_change(&install(room).unwrap().plan, &layout).unwrap();
+    let refusal = install(room + 1).unwrap_err();
+    assert!(refusal.what.ends_with("500 layers; at most 499 fit"), "{refusal}");
+}
