@@ -16,6 +16,7 @@ pub struct Recorder<'a> {
     pub unmounted: Vec<std::path::PathBuf>,
     inner: Option<&'a mut dyn Host>,
     stop_before: Option<usize>,
+    refused: Option<String>,
 }
 
 impl<'a> Recorder<'a> {
@@ -35,12 +36,21 @@ impl<'a> Recorder<'a> {
         self
     }
 
+    /// Fails every operation whose line contains `text`: a disk that is full, an image that does not mount.
+    pub fn refuse(mut self, text: &str) -> Self {
+        self.refused = Some(text.to_owned());
+        self
+    }
+
     fn record(
         &mut self,
         op: Op,
         apply: impl FnOnce(&mut dyn Host) -> Result<(), HostError>,
     ) -> Result<(), HostError> {
         if self.stop_before == Some(self.ops.len()) {
+            return Err(HostError::Stopped(self.ops.len()));
+        }
+        if self.refused.as_ref().is_some_and(|text| op.to_string().contains(text)) {
             return Err(HostError::Stopped(self.ops.len()));
         }
         if let Some(inner) = self.inner.as_deref_mut() {

@@ -1,0 +1,212 @@
+//! One boot, several candidates: a real store, real images, and a host that mounts nothing but can refuse to.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test: makes a store in a temporary directory and panics where something is wrong"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use initrd::boot::{BootError, Booted, Machine, boot};
+use layers::{
+    cmdline::BootRequest,
+    host::Recorder,
+    id::{Digest, GenerationId},
+    layout::{BootPaths, Layout},
+    policy::Mode,
+    store::{read, stage},
+};
+
+/// A store with two bases and a layer, in generations 1 (old base), 2 (new base, the default) and 3 (new base, layer).
+struct Store {
+    _directory: tempfile::TempDir,
+    paths: BootPaths,
+    layout: Layout,
+    old: Digest,
+    new: Digest,
+    layer: Digest,
+}
+
+impl Store {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = BootPaths {
+            run: directory.path().join("run"),
+            sysroot: directory.path().join("sysroot"),
+        };
+        fs::create_dir_all(paths.state()).unwrap();
+        read::init(&paths.state()).unwrap();
+        let layout = Layout::new(&paths.state());
+        let [old, new, layer] =
+            ["old", "new", "layer"].map(|text| image(&layout, directory.path(), text));
+        let store = Self { _directory: directory, paths, layout, old, new, layer };
+        store.generation(1, store.old, None);
+        store.generation(2, store.new, None);
+        store.generation(3, store.new, Some(""));
+        store.point("default", 3);
+        store
+    }
+
+    fn generation(&self, id: u32, base: Digest, layer: Option<&str>) {
+        let mut text = format!(
+            "schema = 1\nid = {id}\ncreated = \"2026-01-01T00:00:00Z\"\nreason = \"test\"\n\
+             [base]\nname = \"debian\"\nversion = \"13\"\ndigest = \"{base}\"\ndirs = [\"etc\", \"usr\", \"var\"]\n"
+        );
+        text += "[sets]\n";
+        match layer {
+            None => text += "default = []\n",
+            Some(more) => {
+                text += &format!(
+                    "default = [\"htop\"]\n[[layers]]\nname = \"htop\"\nversion = \"3\"\ndigest = \"{}\"\n\
+                     dirs = [\"usr\"]\nrequested = true\n{more}",
+                    self.layer
+                );
+            }
+        }
+        let directory = self.layout.generation(id.to_string().parse().unwrap());
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("generation.toml"), text).unwrap();
+    }
+
+    fn point(&self, pointer: &str, id: u32) {
+        fs::write(self.layout.boot().join(pointer), format!("{id:010}\n")).unwrap();
+    }
+
+    fn boot(&self, cmdline: &str, mut host: Recorder<'_>) -> Result<Booted, BootError> {
+        let request = BootRequest::parse(cmdline);
+        let machine = Machine { cmdline: cmdline.to_owned(), ..Machine::default() };
+        boot(&request, &machine, &self.paths, &mut host, &|_: &Path| {
+            Ok(PathBuf::from("/sbin/init"))
+        })
+    }
+
+    /// Which generation boots, and what the ones before it died of.
+    fn booted(&self, cmdline: &str, host: Recorder<'_>) -> (u32, Vec<String>) {
+        let booted = self.boot(cmdline, host).unwrap();
+        let failed = booted.report.failed.into_iter();
+        (booted.report.generation.get(), failed.map(|f| format!("{}: {}", f.id, f.why)).collect())
+    }
+}
+
+/// A real squashfs in the store that holds one file with `text`.
+fn image(layout: &Layout, directory: &Path, text: &str) -> Digest {
+    let tree = directory.join(text);
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("file"), text).unwrap();
+    let file = directory.join(format!("{text}.img"));
+    let mut command = Command::new("mksquashfs");
+    let made = command.arg(&tree).arg(&file).args(["-quiet", "-no-progress"]).status();
+    assert!(made.expect("mksquashfs of squashfs-tools is needed").success());
+    let digest = stage::hash(&file, &mut |_| {}).unwrap();
+    fs::rename(&file, layout.image(&digest)).unwrap();
+    digest
+}
+
+#[test]
+fn the_default_boots_when_nothing_is_wrong() {
+    let store = Store::new();
+    assert_eq!(store.booted("", Recorder::new()), (3, vec![]));
+    assert_eq!(store.booted("layers.generation=previous", Recorder::new()), (2, vec![]));
+    assert_eq!(store.booted("layers.generation=1", Recorder::new()), (1, vec![]));
+}
+
+#[test]
+fn a_missing_base_is_left_for_the_next_candidate() {
+    let store = Store::new();
+    fs::remove_file(store.layout.image(&store.new)).unwrap();
+    let (id, failed) = store.booted("", Recorder::new());
+    assert_eq!(id, 1);
+    let why = format!("base image {} is missing from the store", store.new.short());
+    assert_eq!(failed, [format!("3: {why}"), format!("2: {why}")]);
+}
+
+#[test]
+fn a_truncated_base_is_left_for_the_next_candidate() {
+    let store = Store::new();
+    let image = fs::OpenOptions::new().write(true).open(store.layout.image(&store.new)).unwrap();
+    image.set_len(200).unwrap();
+    let (id, failed) = store.booted("", Recorder::new());
+    assert_eq!(id, 1);
+    assert!(failed[0].contains("is truncated: its squashfs superblock says"), "{failed:?}");
+}
+
+#[test]
+fn a_record_that_does_not_parse_is_left_for_the_next_candidate() {
+    let store = Store::new();
+    fs::write(store.layout.generation_file("3".parse().unwrap()), "schema = 1\nid = \n").unwrap();
+    let (id, failed) = store.booted("", Recorder::new());
+    assert_eq!(id, 2);
+    assert!(failed[0].contains("generation.toml does not parse:"), "{failed:?}");
+    assert!(!failed[0].contains('\n'), "one line: {failed:?}");
+}
+
+#[test]
+fn a_damaged_pointer_is_told_and_the_newest_generation_boots() {
+    let store = Store::new();
+    fs::write(store.layout.default(), "\0\0\0\0\0\0\0\0\0\0\0").unwrap();
+    let booted = store.boot("", Recorder::new()).unwrap();
+    assert_eq!(booted.report.generation.get(), 3);
+    assert!(booted.report.problems[0].contains("boot/default holds no generation number"));
+}
+
+#[test]
+fn a_layer_that_does_not_mount_is_left_out_and_its_mounts_are_undone() {
+    let store = Store::new();
+    let mut host = Recorder::new().refuse("/layer/htop");
+    let request = BootRequest::default();
+    let find = |_: &Path| Ok(PathBuf::from("/sbin/init"));
+    let booted = boot(&request, &Machine::default(), &store.paths, &mut host, &find).unwrap();
+    assert_eq!(booted.report.generation.get(), 3);
+    assert_eq!(booted.report.layers, []);
+    assert!(booted.report.skipped[0].why.starts_with("cannot be mounted: "));
+    assert_eq!(host.unmounted, [store.paths.base()]);
+}
+
+#[test]
+fn a_required_layer_that_does_not_mount_costs_the_candidate() {
+    let store = Store::new();
+    store.generation(3, store.new, Some("required = true\n"));
+    let (id, failed) = store.booted("", Recorder::new().refuse("/layer/htop"));
+    assert_eq!(id, 2);
+    assert!(failed[0].contains("and it is required"), "{failed:?}");
+}
+
+#[test]
+fn a_state_file_system_that_cannot_be_written_boots_with_uppers_in_memory() {
+    let store = Store::new();
+    let host = Recorder::new().refuse("layerctl/upper/etc/3");
+    let booted = store.boot("", host).unwrap();
+    assert_eq!(booted.report.generation.get(), 3);
+    let modes: Vec<Mode> = booted.report.writable.iter().map(|w| w.mode).collect();
+    assert_eq!(modes, [Mode::Frozen; 3]);
+    let told = |problem: &String| problem.contains("cannot be written");
+    assert!(booted.report.problems.iter().all(told), "{:?}", booted.report.problems);
+}
+
+#[test]
+fn a_record_that_cannot_be_written_does_not_cost_the_boot() {
+    let store = Store::new();
+    let booted = store.boot("", Recorder::new().refuse("write ")).unwrap();
+    assert_eq!(booted.report.generation.get(), 3);
+    assert!(booted.report.problems[0].starts_with("the record of this boot could not be written"));
+}
+
+#[test]
+fn a_root_without_init_is_left_and_unmounted() {
+    let store = Store::new();
+    let mut host = Recorder::new();
+    let find = |_: &Path| Err("there is no init".to_owned());
+    let request = BootRequest::default();
+    let error = boot(&request, &Machine::default(), &store.paths, &mut host, &find).unwrap_err();
+    let BootError::NoCandidate(failed) = error else { panic!("{error}") };
+    let ids: Vec<GenerationId> = failed.iter().map(|failed| failed.id).collect();
+    assert_eq!(ids, ["3", "2", "1"].map(|id| id.parse().unwrap()));
+    let mounts = host.ops.iter().filter(|op| op.mount_point().is_some()).count();
+    assert_eq!(host.unmounted.len(), mounts);
+}
