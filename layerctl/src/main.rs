@@ -1,2 +1,50 @@
-//! The command.
-fn main() {}
+//! `layerctl`: adds and removes layers of an immutable Linux root, for the next boot.
+//!
+//! ```text
+//! argv → cli → commands/<verb> → Context: lock → read the store → decide (layers::plan) → check → execute → say
+//! ```
+
+mod admission;
+mod archive;
+mod cli;
+mod commands;
+mod context;
+mod environment;
+mod error;
+mod initramfs;
+mod os_release;
+mod packing;
+mod program;
+mod source;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+use context::{Context, Outcome};
+use environment::Environment;
+use ui::Ui;
+
+/// The exit code for "there was nothing to change", where it was asked for.
+const UNCHANGED: u8 = 77;
+
+fn main() -> ExitCode {
+    let environment = Environment::read();
+    let cli = Cli::parse();
+    let ui = Ui::new(cli.quiet, environment.colour);
+    ui::start_log(cli.verbose);
+    let context = Context::new(ui, environment, cli.root.clone());
+    match commands::run(&cli.command, &context) {
+        Ok(Outcome::Unchanged) if cli.unchanged_exit_77 => ExitCode::from(UNCHANGED),
+        Ok(Outcome::Unsound) => ExitCode::FAILURE,
+        Ok(Outcome::Done | Outcome::Unchanged) => ExitCode::SUCCESS,
+        // A reader that has seen enough, as in `layerctl status | head -1`, is no failure.
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            context.ui.failure(&error, cli.command.writes());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What an image must be before it may enter a store: an intact superblock, a manifest that tells the truth, a root
+//! that everybody can enter, and no deletion that its manifest does not declare.
+
+#![expect(clippy::disallowed_methods, reason = "looks at image files before they are copied")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability};
+use layers::id::{Name, Version};
+use layers::manifest::{self, Kind, Manifest};
+use layers::plan::change::{ImageFile, Refusal, State};
+use layers::store::inspect::{self, Contents};
+use layers::store::{read, stage};
+use layers::superblock::Superblock;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::os_release;
+
+/// Directories that a base must have, since its root is read-only: what is mounted there, now or by systemd.
+const MOUNT_POINTS: [&str; 8] = ["dev", "etc", "home", "proc", "run", "sys", "tmp", "var"];
+
+/// The most paths that a message lists.
+const LISTED: usize = 5;
+
+/// Name and version as the command line gives them, for an image that has no manifest.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Naming {
+    /// `--name`.
+    pub(crate) name: Option<String>,
+    /// `--version`.
+    pub(crate) version: Option<String>,
+}
+
+/// Looks at the image file at `path` and gives it with its manifest: the one beside it, the one that the store has
+/// for the same bytes, or one made from the file's name and contents.
+pub(crate) fn admit(
+    context: &Context,
+    state: &State,
+    path: &Path,
+    kind: Kind,
+    naming: &Naming,
+) -> Result<ImageFile, Error> {
+    let superblock = stage::superblock(path)
+        .map_err(|error| Error::io("open", path, error))?
+        .map_err(|source| Error::Superblock { path: path.to_owned(), source })?;
+    let size = fs::metadata(path).map_err(|error| Error::io("open", path, error))?.len();
+    let known = match sidecar(path)? {
+        Some(manifest) => {
+            check_sidecar(path, &manifest, &superblock, size)?;
+            check_naming(path, naming, &manifest)?;
+            Some(manifest)
+        }
+        None => None,
+    };
+    let digest = match &known {
+        Some(manifest) => manifest.digest,
+        None => {
+            let bar = context.ui.bar("hashing", size);
+            stage::hash(path, &mut |bytes| bar.inc(bytes))?
+        }
+    };
+    let stored = state.manifests.get(&digest).filter(|_| state.images.get(&digest) == Some(&size));
+    if let Some(stored) = stored
+        && known.as_ref().is_none_or(|manifest| manifest == stored)
+        && agrees(naming, stored)
+    {
+        return Ok(ImageFile { path: path.to_owned(), manifest: stored.clone() });
+    }
+    let contents = look_inside(context, path, &superblock)?;
+    let manifest = match known {
+        Some(manifest) => manifest,
+        None => {
+            let (name, version, architecture) = name(path, kind, naming, &contents)?;
+            Manifest {
+                schema: manifest::SCHEMA,
+                name,
+                version,
+                kind,
+                architecture,
+                format: superblock.format,
+                size,
+                digest,
+                dirs: contents.dirs.clone(),
+                kernels: kernels(&contents, kind),
+                requires: Vec::new(),
+                required: false,
+                deletes: Vec::new(),
+            }
+        }
+    };
+    let what = path.display().to_string();
+    check_contents(&what, &contents, manifest.kind, &manifest.deletes)?;
+    check_claims(&what, &manifest, &contents)?;
+    Ok(ImageFile { path: path.to_owned(), manifest })
+}
+
+/// Where the manifest of an image file lies: beside it, ending in `.toml`.
+pub(crate) fn sidecar_path(image: &Path) -> PathBuf {
+    image.with_extension("toml")
+}
+
+fn sidecar(image: &Path) -> Result<Option<Manifest>, Error> {
+    let path = sidecar_path(image);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let manifest = read::manifest(&path).map_err(|why| {
+        let hint = "build the image again, or move the file away to go by the image's own name";
+        Refusal::new(format!("the manifest {} {why}", path.display()), hint)
+    })?;
+    Ok(Some(manifest))
+}
+
+/// The manifest belongs to this file as far as can be told without reading all of it.
+fn check_sidecar(
+    path: &Path,
+    manifest: &Manifest,
+    superblock: &Superblock,
+    size: u64,
+) -> Result<(), Refusal> {
+    let claim = if manifest.size != size {
+        format!("{} bytes, the file has {size}", manifest.size)
+    } else if manifest.format != superblock.format {
+        format!("{}, the file is {}", manifest.format, superblock.format)
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(
+        format!("{} says {claim}", sidecar_path(path).display()),
+        "the image is cut off or the manifest belongs to another one: get or build both again",
+    ))
+}
+
+fn check_naming(path: &Path, naming: &Naming, manifest: &Manifest) -> Result<(), Refusal> {
+    if agrees(naming, manifest) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        format!("{} says that it is {}", sidecar_path(path).display(), manifest.title()),
+        "leave --name and --version out, or build the image again with them",
+    ))
+}
+
+/// Whether the command line says nothing else than the manifest.
+fn agrees(naming: &Naming, manifest: &Manifest) -> bool {
+    let same = |asked: &Option<String>, has: &str| asked.as_ref().is_none_or(|asked| asked == has);
+    same(&naming.name, manifest.name.as_str()) && same(&naming.version, manifest.version.as_str())
+}
+
+fn look_inside(context: &Context, path: &Path, superblock: &Superblock) -> Result<Contents, Error> {
+    // Without it the kernel refuses in words that help nobody.
+    let capability = Capability::CAP_SYS_ADMIN;
+    if !caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true) {
+        return Err(Error::Capability { purpose: "looking into an image", capability });
+    }
+    let spinner = context.ui.spinner("looking into the image");
+    let contents = inspect::image(path, superblock.format)?;
+    spinner.finish_and_clear();
+    Ok(contents)
+}
+
+/// Name, version and architecture: as told, else by `NAME_VERSION[_ARCHITECTURE].img`, for a base else by os-release.
+fn name(
+    path: &Path,
+    kind: Kind,
+    naming: &Naming,
+    contents: &Contents,
+) -> Result<(Name, Version, String), Error> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let parts: Vec<&str> = stem.split('_').collect();
+    let (mut name, mut version, mut architecture) = match parts.as_slice() {
+        [name, version] => (Some(*name), Some(*version), None),
+        [name, version, architecture] => (Some(*name), Some(*version), Some(*architecture)),
+        _ => (None, None, None),
+    };
+    let (os_name, os_version) = match (&contents.os_release, kind) {
+        (Some(text), Kind::Base) => os_release::name_and_version(text),
+        _ => (None, None),
+    };
+    if name.is_none() {
+        (name, version, architecture) = (os_name.as_deref(), os_version.as_deref(), None);
+    }
+    let name = naming.name.as_deref().or(name);
+    let version = naming.version.as_deref().or(version);
+    let (Some(name), Some(version)) = (name, version) else {
+        let what = format!(
+            "{} has no manifest beside it and is not named NAME_VERSION.img, so its name and version are unknown",
+            path.display()
+        );
+        let hint = "give them: --name NAME --version VERSION; or make it with layerctl build";
+        return Err(Refusal::new(what, hint).into());
+    };
+    let architecture = architecture.map_or_else(native_architecture, str::to_owned);
+    Ok((name.parse()?, version.parse()?, architecture))
+}
+
+/// This machine's architecture as systemd names it (systemd.unit(5), ConditionArchitecture=).
+pub(crate) fn native_architecture() -> String {
+    match std::env::consts::ARCH {
+        "x86_64" => "x86-64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64-le",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// The kernels that an image's manifest lists: a base's own.
+pub(crate) fn kernels(contents: &Contents, kind: Kind) -> Vec<String> {
+    match kind {
+        Kind::Base => contents.kernels.clone(),
+        Kind::Layer => Vec::new(),
+    }
+}
+
+/// Checks what an image, or the tree `what` that becomes one, holds.
+pub(crate) fn check_contents(
+    what: &str,
+    contents: &Contents,
+    kind: Kind,
+    declared: &[String],
+) -> Result<(), Refusal> {
+    if contents.root_mode & 0o005 != 0o005 {
+        return Err(Refusal::new(
+            format!(
+                "the root directory of {what} has mode {:04o}: it would lock every user out of the whole system",
+                contents.root_mode
+            ),
+            "chmod 755 the directory that it is made from, and build it again",
+        ));
+    }
+    check_deletes(what, contents, declared)?;
+    match kind {
+        Kind::Base => check_base(what, contents),
+        Kind::Layer => Ok(()),
+    }
+}
+
+fn check_deletes(what: &str, contents: &Contents, declared: &[String]) -> Result<(), Refusal> {
+    let undeclared: Vec<&str> = missing_in(declared, &contents.deletes);
+    if !undeclared.is_empty() {
+        let flags = undeclared.join(",");
+        let hint = if undeclared.len() > LISTED {
+            "remove these marks from the tree, or build it with --deletes and their paths"
+                .to_owned()
+        } else {
+            format!("remove the marks from the tree, or build it with --deletes {flags}")
+        };
+        return Err(Refusal::new(
+            format!(
+                "{what} has whiteouts or opaque directories, which delete what is below them: {}",
+                list(&undeclared)
+            ),
+            hint,
+        ));
+    }
+    let absent = missing_in(&contents.deletes, declared);
+    if absent.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        format!("{what} has no whiteout and no opaque directory at {}", list(&absent)),
+        "declare only the paths that it deletes",
+    ))
+}
+
+/// Those of `paths` that `among` does not have.
+fn missing_in<'a>(among: &[String], paths: &'a [String]) -> Vec<&'a str> {
+    paths.iter().filter(|path| !among.contains(path)).map(String::as_str).collect()
+}
+
+fn list(paths: &[&str]) -> String {
+    let shown: Vec<&str> = paths.iter().take(LISTED).copied().collect();
+    match paths.len().saturating_sub(LISTED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn check_base(what: &str, contents: &Contents) -> Result<(), Refusal> {
+    let missing: Vec<&str> =
+        MOUNT_POINTS.into_iter().filter(|name| !contents.directories.contains(*name)).collect();
+    if !missing.is_empty() {
+        return Err(Refusal::new(
+            format!("{what} is no base: it has no directory {}", missing.join(", ")),
+            "a base holds a whole system; for a layer: layerctl install",
+        ));
+    }
+    if !contents.init {
+        return Err(Refusal::new(
+            format!("{what} is no base: it has neither /sbin/init nor /usr/lib/systemd/systemd"),
+            "install an init system in the tree that it is made from",
+        ));
+    }
+    Ok(())
+}
+
+/// A manifest that says something else than the image would make a generation that mounts the wrong directories.
+fn check_claims(what: &str, manifest: &Manifest, contents: &Contents) -> Result<(), Refusal> {
+    let differs = |key: &str, says: &[String], has: &[String]| {
+        Refusal::new(
+            format!(
+                "the manifest of {what} says {key} = [{}], the image has [{}]",
+                says.join(", "),
+                has.join(", ")
+            ),
+            "build the image again: layerctl build writes its manifest",
+        )
+    };
+    if manifest.dirs != contents.dirs {
+        return Err(differs("dirs", &manifest.dirs, &contents.dirs));
+    }
+    let kernels = kernels(contents, manifest.kind);
+    if manifest.kernels != kernels {
+        return Err(differs("kernels", &manifest.kernels, &kernels));
+    }
+    Ok(())
+}

@@ -1,0 +1,387 @@
+//! The command line. The comments on its parts are the help and the manual pages.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use layers::id::GenerationId;
+use layers::manifest::Kind;
+use layers::superblock::Format;
+
+/// Adds and removes layers of an immutable Linux root, for the next boot
+///
+/// Every change makes a new generation that boots next; the running system is never touched, and the generation
+/// before stays there to go back to.
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Work on the state file system that is mounted at DIR, not on the running system's
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+
+    /// Exit with 77 when there is nothing to change
+    #[arg(long, global = true)]
+    pub(crate) unchanged_exit_77: bool,
+
+    /// Log every operation and every program that is started
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
+    /// Say nothing but errors and warnings
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make an empty store on a state file system
+    Init(Init),
+    /// Import the base image, which holds the whole system
+    #[command(subcommand)]
+    Base(Base),
+    /// Make an image from a directory or a tar archive
+    Build(Build),
+    /// Add layers: image files, or layers that the store has, by name
+    Install(Install),
+    /// Take layers away, and those that only they needed
+    Uninstall(Uninstall),
+    /// Name choices among the layers, for `layers.set=` on the kernel command line
+    #[command(subcommand)]
+    Set(Set),
+    /// Show the generations: what runs, what boots next, what they hold
+    Status(Reading),
+    /// Show what was changed and when
+    History(Reading),
+    /// Boot an earlier generation next
+    Rollback(Rollback),
+    /// Keep cleanup from removing a generation
+    Pin(Pin),
+    /// Let cleanup remove a generation again
+    Unpin(Pin),
+    /// Remove old generations and the images that only they used
+    Cleanup(Cleanup),
+    /// Check that all images are what they were when they entered the store
+    Verify(Reading),
+    /// Show what a boot would mount, without booting
+    Plan(Plan),
+    /// Make the initrd that boots generations
+    Initrd(Initrd),
+    /// Print a shell's completions
+    Completions(Completions),
+    /// Print a manual page, or write all of them
+    Man(Man),
+}
+
+impl Command {
+    /// Whether it may change a store or make a file.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Self::Status(_) | Self::History(_) | Self::Verify(_) | Self::Plan(_) => false,
+            Self::Completions(_) | Self::Man(_) => false,
+            Self::Set(set) => matches!(set, Set::Create(_) | Set::Delete(_)),
+            _ => true,
+        }
+    }
+}
+
+/// What every command that changes something takes.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Writing {
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What every command that only reads takes.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Reading {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Verbs of `base`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Base {
+    /// Put a new base under the layers, for the next boot
+    Import(BaseImport),
+}
+
+/// Arguments of `base import`.
+#[derive(Debug, Args)]
+pub(crate) struct BaseImport {
+    /// A squashfs or EROFS image, or a directory that holds a system (it is packed as squashfs)
+    #[arg(value_name = "IMAGE|DIR")]
+    pub(crate) input: PathBuf,
+    #[command(flatten)]
+    pub(crate) naming: Naming,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Name and version for an image without a manifest.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Naming {
+    /// The name of an image that has no manifest
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The version of an image that has no manifest
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<String>,
+}
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// A directory, or a tar archive (plain, gzip, xz or zstd)
+    #[arg(value_name = "DIR|TAR")]
+    pub(crate) input: PathBuf,
+    /// The image's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// The image's version
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: String,
+    /// The image file to make; its manifest is written beside it, ending in .toml
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The image's file system [default: erofs for a layer, squashfs for a base]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatName>,
+    /// What the image is for
+    #[arg(long, value_enum, default_value_t = KindName::Layer)]
+    pub(crate) kind: KindName,
+    /// Its architecture as systemd names it, or any [default: this machine's]
+    #[arg(long, value_name = "ARCHITECTURE")]
+    pub(crate) architecture: Option<String>,
+    /// Layers without which this one is of no use
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) requires: Vec<String>,
+    /// Never boot a generation that has this layer without it
+    #[arg(long)]
+    pub(crate) required: bool,
+    /// Whiteouts and opaque directories that the tree has on purpose
+    #[arg(long, value_name = "PATH,…", value_delimiter = ',')]
+    pub(crate) deletes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// An image's file system, as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FormatName {
+    /// Squashfs with zstd: smallest
+    Squashfs,
+    /// EROFS with LZ4: quickest to mount and read
+    Erofs,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Squashfs => Self::Squashfs,
+            FormatName::Erofs => Self::Erofs,
+        }
+    }
+}
+
+/// What an image is for, as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KindName {
+    /// Files added to a base
+    Layer,
+    /// A whole system
+    Base,
+}
+
+impl From<KindName> for Kind {
+    fn from(name: KindName) -> Self {
+        match name {
+            KindName::Layer => Self::Layer,
+            KindName::Base => Self::Base,
+        }
+    }
+}
+
+/// Arguments of `install`.
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// Image files (a path with a slash or an ending such as .img), or names of layers that the store has
+    #[arg(required = true, value_name = "FILE|NAME")]
+    pub(crate) items: Vec<String>,
+    /// The set to add them to, in place of the one that boots when none is named
+    #[arg(long, value_name = "SET")]
+    pub(crate) set: Option<String>,
+    /// Put another image of the same name in place of the installed one
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) naming: Naming,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Arguments of `uninstall`.
+#[derive(Debug, Args)]
+pub(crate) struct Uninstall {
+    /// Names of installed layers
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Verbs of `set`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Set {
+    /// Make a set of installed layers; an empty one gets its layers by install --set
+    Create(SetCreate),
+    /// Remove a set; its layers stay
+    Delete(SetDelete),
+    /// List the sets of the generation that boots next
+    List(Reading),
+    /// Show the layers of one set
+    Show(SetShow),
+}
+
+/// Arguments of `set create`.
+#[derive(Debug, Args)]
+pub(crate) struct SetCreate {
+    /// The set's name
+    pub(crate) name: String,
+    /// Names of installed layers
+    #[arg(value_name = "LAYER")]
+    pub(crate) layers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Arguments of `set delete`.
+#[derive(Debug, Args)]
+pub(crate) struct SetDelete {
+    /// The set's name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Arguments of `set show`.
+#[derive(Debug, Args)]
+pub(crate) struct SetShow {
+    /// The set's name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The generation to boot next [default: the one that the present default was made from]
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<GenerationId>,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Arguments of `pin` and `unpin`.
+#[derive(Debug, Args)]
+pub(crate) struct Pin {
+    /// The generation
+    #[arg(value_name = "ID")]
+    pub(crate) id: GenerationId,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Arguments of `cleanup`.
+#[derive(Debug, Args)]
+pub(crate) struct Cleanup {
+    /// How many of the newest generations to keep, besides the booted, default, good and pinned ones
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) keep: usize,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The kernel command line to plan for [default: the running system's; with --root an empty one]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) cmdline: Option<String>,
+    /// The generation to try first, as layers.generation=ID
+    #[arg(long, value_name = "ID")]
+    pub(crate) generation: Option<GenerationId>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Write all pages into DIR
+    #[arg(short, long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) output: Option<PathBuf>,
+    /// The command to print the page of, such as `set create` [default: layerctl itself]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// Arguments of `initrd`.
+#[derive(Debug, Args)]
+pub(crate) struct Initrd {
+    /// The initrd to make
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The tree whose /usr/lib/modules has the kernel's modules
+    #[arg(long, value_name = "TREE", default_value = "/")]
+    pub(crate) modules_from: PathBuf,
+    /// The kernel's version, where the tree has modules for several
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
+    /// The static init program
+    #[arg(long, value_name = "FILE", default_value = "/usr/lib/layerctl/layers-init")]
+    pub(crate) init: PathBuf,
+    /// What it must deal with: virtio, nvme, ahci, scsi, usb-storage, mmc, pmem, ext4, btrfs, xfs, vfat
+    /// [default: all that the kernel has modules for]
+    #[arg(long = "role", value_name = "ROLE,…", value_delimiter = ',')]
+    pub(crate) roles: Vec<String>,
+    /// A static shell for layers.onfail=shell
+    #[arg(long, value_name = "FILE")]
+    pub(crate) shell: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_definition_is_one_that_clap_takes() {
+        Cli::command().debug_assert();
+    }
+}

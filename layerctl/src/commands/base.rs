@@ -1,0 +1,92 @@
+//! `layerctl base import`.
+
+#![expect(clippy::disallowed_methods, reason = "tells a directory from an image")]
+
+use std::path::Path;
+
+use layers::layout::UNPUBLISHED;
+use layers::manifest::{ANY_ARCHITECTURE, Kind, Manifest};
+use layers::plan::change::{self, ImageFile, Refusal};
+use layers::superblock::Format;
+use tempfile::TempDir;
+
+use crate::admission::{self, Naming};
+use crate::cli::BaseImport;
+use crate::context::{Context, Outcome, Store};
+use crate::error::Error;
+use crate::os_release;
+use crate::packing::{self, Recipe};
+use crate::source::SourceTree;
+
+pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Error> {
+    let naming = Naming { name: args.naming.name.clone(), version: args.naming.version.clone() };
+    // Lives until the plan has been carried out: the image is copied from it.
+    let mut packed: Option<TempDir> = None;
+    context.change(args.writing.dry_run, |store| {
+        let image = if args.input.is_dir() {
+            let work = packed.insert(work_directory(context, store, args.writing.dry_run)?);
+            pack(context, &args.input, &naming, work.path())?
+        } else {
+            admission::admit(context, &store.state, &args.input, Kind::Base, &naming)?
+        };
+        check_machine(context, &image.manifest)?;
+        let request = context.request(format!("base import {}", image.manifest.title()));
+        Ok(change::import_base(&store.state, &store.layout, &image, &request)?)
+    })
+}
+
+/// A place for the image of a directory: in the store's file system, where cleanup finds it after a crash.
+fn work_directory(context: &Context, store: &Store, dry_run: bool) -> Result<TempDir, Error> {
+    let parent = if dry_run { std::env::temp_dir() } else { store.layout.store() };
+    context.work_directory(UNPUBLISHED, &parent)
+}
+
+fn pack(
+    context: &Context,
+    directory: &Path,
+    naming: &Naming,
+    work: &Path,
+) -> Result<ImageFile, Error> {
+    let tree = SourceTree::open(context, directory, work)?;
+    let os_release = tree.contents.os_release.as_deref().unwrap_or_default();
+    let (os_name, os_version) = os_release::name_and_version(os_release);
+    let known = |what: &str, typed: &Option<String>, found: Option<String>| {
+        typed.clone().or(found).ok_or_else(|| {
+            let path = directory.display();
+            Refusal::new(
+                format!("{path} has no os-release that says its {what}"),
+                format!("give it: --{what}"),
+            )
+        })
+    };
+    let recipe = Recipe {
+        name: known("name", &naming.name, os_name)?.parse()?,
+        version: known("version", &naming.version, os_version)?.parse()?,
+        kind: Kind::Base,
+        architecture: admission::native_architecture(),
+        format: Format::Squashfs,
+        requires: Vec::new(),
+        required: false,
+        deletes: Vec::new(),
+    };
+    let path = work.join("image");
+    let manifest = packing::pack(context, &tree, recipe, &path)?;
+    Ok(ImageFile { path, manifest })
+}
+
+/// The running system's next base must run on this machine; a disk in another machine's hands may be anything.
+fn check_machine(context: &Context, manifest: &Manifest) -> Result<(), Refusal> {
+    let native = admission::native_architecture();
+    let fits = [native.as_str(), ANY_ARCHITECTURE].contains(&manifest.architecture.as_str());
+    if fits || !context.is_running_system() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        format!(
+            "base {} is for {}, this machine is {native}",
+            manifest.title(),
+            manifest.architecture
+        ),
+        "get the base for this machine; for another machine's disk: layerctl --root DIR base import",
+    ))
+}

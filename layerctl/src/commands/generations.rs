@@ -1,0 +1,92 @@
+//! Generations as the reading commands show them.
+
+use std::collections::BTreeMap;
+
+use layers::generation::{Base, Generation, Layer};
+use layers::id::{GenerationId, Name, SetName};
+use layers::plan::change::State;
+use serde::Serialize;
+
+/// A generation, in JSON.
+#[derive(Serialize)]
+pub(super) struct GenerationView<'a> {
+    id: GenerationId,
+    parent: Option<GenerationId>,
+    created: &'a str,
+    reason: &'a str,
+    booted: bool,
+    default: bool,
+    pinned: bool,
+    base: BaseView<'a>,
+    layers: Vec<LayerView<'a>>,
+    sets: &'a BTreeMap<SetName, Vec<Name>>,
+}
+
+/// A base, in JSON.
+#[derive(Serialize)]
+struct BaseView<'a> {
+    name: &'a str,
+    version: &'a str,
+    digest: String,
+}
+
+/// A layer, in JSON.
+#[derive(Serialize)]
+pub(super) struct LayerView<'a> {
+    name: &'a str,
+    version: &'a str,
+    digest: String,
+    requested: bool,
+}
+
+impl<'a> GenerationView<'a> {
+    pub(super) fn new(generation: &'a Generation, state: &State) -> Self {
+        let id = generation.id;
+        Self {
+            id,
+            parent: generation.parent,
+            created: &generation.created,
+            reason: &generation.reason,
+            booted: state.booted == Some(id),
+            default: state.pointers.default == Some(id),
+            pinned: state.pinned.contains(&id),
+            base: BaseView::new(&generation.base),
+            layers: generation.layers.iter().map(LayerView::new).collect(),
+            sets: &generation.sets,
+        }
+    }
+}
+
+impl<'a> BaseView<'a> {
+    fn new(base: &'a Base) -> Self {
+        Self {
+            name: base.name.as_str(),
+            version: base.version.as_str(),
+            digest: base.digest.to_string(),
+        }
+    }
+}
+
+impl<'a> LayerView<'a> {
+    pub(super) fn new(layer: &'a Layer) -> Self {
+        Self {
+            name: layer.name.as_str(),
+            version: layer.version.as_str(),
+            digest: layer.digest.to_string(),
+            requested: layer.requested,
+        }
+    }
+}
+
+/// What a generation is to the next boots: `default, pinned`.
+pub(super) fn marks(id: GenerationId, state: &State) -> String {
+    let pointers = &state.pointers;
+    let marks = [
+        (state.booted == Some(id), "booted"),
+        (pointers.default == Some(id), "default"),
+        (pointers.next == Some(id), "next"),
+        (pointers.good == Some(id), "good"),
+        (state.pinned.contains(&id), "pinned"),
+    ];
+    marks.into_iter().filter_map(|(is, mark)| is.then_some(mark)).collect::<Vec<_>>().join(", ")
+}

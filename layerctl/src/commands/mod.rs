@@ -1,0 +1,61 @@
+//! One file for each verb.
+
+use crate::cli::{Base, Command, Set};
+use crate::context::{Context, Outcome};
+use crate::error::Error;
+
+mod base;
+mod build;
+mod cleanup;
+mod completions;
+mod generations;
+mod history;
+mod init;
+mod initrd;
+mod install;
+mod man;
+mod pin;
+mod plan;
+mod rollback;
+mod set;
+mod status;
+mod uninstall;
+mod verify;
+
+/// Does what the command line says.
+pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error> {
+    match command {
+        Command::Init(args) => init::run(args, context),
+        Command::Base(Base::Import(args)) => base::import(args, context),
+        Command::Build(args) => build::run(args, context),
+        Command::Install(args) => install::run(args, context),
+        Command::Uninstall(args) => uninstall::run(args, context),
+        Command::Set(Set::Create(args)) => set::create(args, context),
+        Command::Set(Set::Delete(args)) => set::delete(args, context),
+        Command::Set(Set::List(args)) => set::list(*args, context),
+        Command::Set(Set::Show(args)) => set::show(args, context),
+        Command::Status(args) => status::run(*args, context),
+        Command::History(args) => history::run(*args, context),
+        Command::Rollback(args) => rollback::run(args, context),
+        Command::Pin(args) => pin::pin(args, context),
+        Command::Unpin(args) => pin::unpin(args, context),
+        Command::Cleanup(args) => cleanup::run(args, context),
+        Command::Verify(args) => verify::run(*args, context),
+        Command::Plan(args) => plan::run(args, context),
+        Command::Initrd(args) => initrd::run(args, context),
+        Command::Completions(args) => completions::run(args, context),
+        Command::Man(args) => man::run(args, context),
+    }
+}
+
+/// Names as typed.
+fn names<T: std::str::FromStr<Err = layers::id::IdError>>(
+    typed: &[String],
+) -> Result<Vec<T>, Error> {
+    typed.iter().map(|text| text.parse().map_err(Error::from)).collect()
+}
+
+/// Names in one line, for the log.
+fn words<T: ToString>(names: &[T]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,185 @@
+//! Which store a command works on, and the way of every change: lock, read, decide, check, execute.
+
+#![expect(clippy::disallowed_methods, reason = "finds the store and the boot report")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use layers::exec::{self, Failure};
+use layers::host::LinuxHost;
+use layers::layout::{BootPaths, Layout};
+use layers::plan::change::{Decision, Refusal, Request, State};
+use layers::plan::{Op, Plan, check};
+use layers::report::BootReport;
+use layers::store::{self, lock::Lock, stage};
+
+use tempfile::TempDir;
+
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::ui::Ui;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It did what it was asked for.
+    Done,
+    /// All was as asked for before.
+    Unchanged,
+    /// It looked, and what it found is not in order.
+    Unsound,
+}
+
+/// All that a command needs besides its arguments.
+pub(crate) struct Context {
+    /// The terminal.
+    pub(crate) ui: Ui,
+    /// The surroundings.
+    pub(crate) environment: Environment,
+    root: Option<PathBuf>,
+}
+
+/// A store that was read.
+pub(crate) struct Store {
+    /// Its paths.
+    pub(crate) layout: Layout,
+    /// What is in it.
+    pub(crate) state: State,
+    /// How this machine booted, where it booted from this store.
+    pub(crate) report: Option<BootReport>,
+}
+
+impl Context {
+    /// A context; without `root` the store is the running system's.
+    pub(crate) fn new(ui: Ui, environment: Environment, root: Option<PathBuf>) -> Self {
+        Self { ui, environment, root }
+    }
+
+    /// Whether the store is the one that this machine booted from.
+    pub(crate) fn is_running_system(&self) -> bool {
+        self.root.is_none()
+    }
+
+    /// The mount point of the state file system.
+    pub(crate) fn mount_point(&self) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| BootPaths::default().state())
+    }
+
+    /// A directory below `parent` that is gone with its value.
+    pub(crate) fn work_directory(&self, prefix: &str, parent: &Path) -> Result<TempDir, Error> {
+        tempfile::Builder::new()
+            .prefix(prefix)
+            .tempdir_in(parent)
+            .map_err(|error| Error::io("create a directory in", parent, error))
+    }
+
+    /// Reads the store, without its lock: what is published never changes under a reader.
+    pub(crate) fn read(&self) -> Result<Store, Error> {
+        let layout = store::open(&self.mount_point())?;
+        let report = self.report().unwrap_or_else(|error| {
+            self.ui.warn(&error.to_string());
+            None
+        });
+        Self::read_opened(layout, report)
+    }
+
+    fn read_opened(layout: Layout, report: Option<BootReport>) -> Result<Store, Error> {
+        let booted = report.as_ref().map(|report| report.generation);
+        let state = store::read_state(&layout, booted)?;
+        Ok(Store { layout, state, report })
+    }
+
+    /// The boot report, where the store is the running system's and this initrd booted it.
+    fn report(&self) -> Result<Option<BootReport>, Error> {
+        if !self.is_running_system() {
+            return Ok(None);
+        }
+        let path = Path::new(BootPaths::REPORT);
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", path, error)),
+        };
+        let report = serde_json::from_str(&text);
+        report.map(Some).map_err(|error| {
+            let what = format!("the boot report {} cannot be read: {error}", path.display());
+            Refusal::new(what, "use the layerctl that came with this initrd, or reboot").into()
+        })
+    }
+
+    /// The words of a change, for the log.
+    pub(crate) fn request(&self, asked: impl Into<String>) -> Request {
+        Request { time: self.environment.time.clone(), asked: asked.into() }
+    }
+
+    /// Makes a change, or with `dry_run` prints what it would do and writes nothing, not even the lock.
+    pub(crate) fn change(
+        &self,
+        dry_run: bool,
+        decide: impl FnOnce(&Store) -> Result<Decision, Error>,
+    ) -> Result<Outcome, Error> {
+        let layout = store::open(&self.mount_point())?;
+        let _lock = if dry_run { None } else { Some(Lock::acquire(&layout)?) };
+        // Without the report nobody knows which generation runs, and cleanup would not keep it.
+        let store = Self::read_opened(layout, self.report()?)?;
+        let decision = decide(&store)?;
+        check::check_change(&decision.plan, &store.layout)?;
+        if decision.is_unchanged() {
+            decision.summary.iter().for_each(|line| self.ui.say(line));
+            return Ok(Outcome::Unchanged);
+        }
+        if dry_run {
+            self.ui.data(decision.plan.to_string())?;
+            return Ok(Outcome::Done);
+        }
+        self.check_space(&decision.plan, &store.layout)?;
+        self.execute(&decision.plan, &store.layout)?;
+        decision.summary.iter().for_each(|line| self.ui.say(line));
+        Ok(Outcome::Done)
+    }
+
+    /// Refuses a copy that cannot fit, before its first byte.
+    fn check_space(&self, plan: &Plan, layout: &Layout) -> Result<(), Error> {
+        let needed = staged_bytes(plan);
+        let free = stage::free(&layout.store())
+            .map_err(|error| Error::io("ask for free space in", &layout.store(), error))?;
+        if needed <= free {
+            return Ok(());
+        }
+        let what = format!(
+            "the state file system at {} has {free} bytes free, the images need {needed}",
+            self.mount_point().display()
+        );
+        Err(Refusal::new(what, "free space: layerctl cleanup").into())
+    }
+
+    fn execute(&self, plan: &Plan, layout: &Layout) -> Result<(), Error> {
+        plan.ops.iter().for_each(|op| log::debug!("{op}"));
+        // A change without a copy is over before anyone could read a bar.
+        let bar = match staged_bytes(plan) {
+            0 => indicatif::ProgressBar::hidden(),
+            bytes => self.ui.bar("copying", bytes),
+        };
+        let mut advance = |bytes| bar.inc(bytes);
+        let result = exec::execute(plan, &mut LinuxHost::with_progress(&mut advance));
+        bar.finish_and_clear();
+        result
+            .map_err(|source| Error::Stopped { visible: is_visible(plan, &source, layout), source })
+    }
+}
+
+fn staged_bytes(plan: &Plan) -> u64 {
+    let sizes = plan.ops.iter().map(|op| match op {
+        Op::StageImage { size, .. } => *size,
+        _ => 0,
+    });
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Whether a plan that stopped had made its change visible before.
+fn is_visible(plan: &Plan, failure: &Failure, layout: &Layout) -> bool {
+    plan.ops
+        .iter()
+        .take(failure.done)
+        .any(|op| matches!(op, Op::WriteFile { path, .. } if *path == layout.default()))
+}

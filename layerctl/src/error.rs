@@ -1,0 +1,227 @@
+//! What can go wrong, in the words that people see, with what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use caps::Capability;
+use layers::exec::{Failure, HostError};
+use layers::id::IdError;
+use layers::plan::change::Refusal;
+use layers::plan::check::Fault;
+use layers::store::StoreError;
+use layers::store::inspect::InspectError;
+use layers::superblock::SuperblockError;
+use thiserror::Error;
+
+use crate::initramfs;
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The change is not made.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A plan breaks a rule: a defect of this program.
+    #[error("this is a defect of layerctl: {0}")]
+    Fault(#[from] Fault),
+    /// A file cannot be read or copied.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A plan stopped half-way.
+    #[error("{source}")]
+    Stopped {
+        /// Where and why.
+        source: Failure,
+        /// Whether the pointer had been replaced: only the log lacks its line.
+        visible: bool,
+    },
+    /// An image cannot be looked into.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// A file is no usable image.
+    #[error("{} {source}", .path.display())]
+    Superblock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SuperblockError,
+    },
+    /// A name or version has characters that it must not have.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// A system call failed.
+    #[error("{doing} {}: {source}", .path.display())]
+    Io {
+        /// What was being done: `read`.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A program is missing or cannot be started.
+    #[error("start {name}: {source}")]
+    NoProgram {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A program failed.
+    #[error("{name} failed: {message}")]
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// The last thing that it wrote, or its exit status.
+        message: String,
+    },
+    /// The process may not do what it has to.
+    #[error("{purpose} needs the capability {capability}, which this process does not have")]
+    Capability {
+        /// What for.
+        purpose: &'static str,
+        /// Which.
+        capability: Capability,
+    },
+    /// Standard output does not take the data.
+    #[error("write to standard output: {0}")]
+    Output(#[source] io::Error),
+    /// The initrd cannot be made.
+    #[error(transparent)]
+    Initramfs(#[from] initramfs::Error),
+    /// The initrd cannot be made for what was named.
+    #[error(transparent)]
+    Role(#[from] initramfs::UnknownRole),
+}
+
+impl Error {
+    /// An I/O error with what was being done and to what.
+    pub(crate) fn io(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self::Io { doing, path: path.to_owned(), source: source.into() }
+    }
+
+    /// Whether the reader of standard output has gone away.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What to do or type.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => store_hint(error),
+            Self::Refused(refusal) => Some(refusal.hint.clone()),
+            Self::Host(error) | Self::Stopped { source: Failure { source: error, .. }, .. } => {
+                host_hint(error)
+            }
+            Self::Inspect(InspectError::Mount { .. }) => {
+                Some("the image may be damaged: get or build it again; dmesg may say more".into())
+            }
+            Self::Superblock { source: SuperblockError::Unknown, .. } => Some(
+                "make an image from a directory or tar archive: layerctl build DIR --name N --version V -o FILE".into(),
+            ),
+            Self::Superblock { .. } => Some("get or build the image again".into()),
+            Self::Id(_) => Some("choose another one, such as python3.13 or 1.0~rc1".into()),
+            Self::Io { source, .. } => io_hint(source),
+            Self::NoProgram { name, source } if source.kind() == io::ErrorKind::NotFound => {
+                Some(format!(
+                    "install {package}: apt-get install {package} (Debian), dnf install {package} (Fedora), pacman -S {package} (Arch)",
+                    package = package(name)
+                ))
+            }
+            Self::Capability { .. } => Some("run it as root: sudo layerctl …".into()),
+            Self::Initramfs(error) => initramfs_hint(error),
+            Self::Role(_) => Some("name one or more of them: --role virtio,ext4".into()),
+            Self::Fault(_) => Some("please report it with the command that you typed".into()),
+            _ => None,
+        }
+    }
+
+    /// What is unharmed.
+    pub(crate) fn unharmed(&self) -> &'static str {
+        match self {
+            Self::Stopped { visible: true, .. } => {
+                "the change is made; only its line in the log is missing"
+            }
+            Self::Stopped { source, .. } if source.done > 0 => {
+                "what boots next is unchanged; images that were copied stay until: layerctl cleanup"
+            }
+            _ => "nothing was changed",
+        }
+    }
+}
+
+fn store_hint(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::Missing(_) => {
+            "make one in a mounted state file system: layerctl --root DIR init; or name the one to use: --root DIR".into()
+        }
+        StoreError::Newer { .. } => "use the layerctl that made the store, or a newer one".into(),
+        StoreError::Schema(path) => format!(
+            "if the store is one of this layerctl, put the number back: echo {} > {}",
+            layers::layout::SCHEMA,
+            path.display()
+        ),
+        StoreError::Locked { .. } => "wait until it has ended, then try again".into(),
+        StoreError::ReadOnly(top) => {
+            let state = top.parent().unwrap_or(top);
+            format!("mount it writable: mount -o remount,rw {}", state.display())
+        }
+        StoreError::Io { source, .. } => return io_hint(source),
+    })
+}
+
+fn host_hint(error: &HostError) -> Option<String> {
+    match error {
+        HostError::Io { source, .. } => io_hint(source),
+        HostError::Digest { .. } => {
+            Some("the image or the manifest beside it is damaged: get or build both again".into())
+        }
+        HostError::Stopped(_) => None,
+    }
+}
+
+fn initramfs_hint(error: &initramfs::Error) -> Option<String> {
+    use initramfs::Error;
+    Some(match error {
+        Error::Read { source, .. } => return io_hint(source),
+        Error::NoKernel { .. } => {
+            "name a tree that has a kernel's modules: --modules-from TREE".into()
+        }
+        Error::SeveralKernels { .. } | Error::OtherKernels { .. } => {
+            "choose one: --kernel VERSION".into()
+        }
+        Error::NotStatic { .. } => {
+            "build the program with -C target-feature=+crt-static, or name another: --init FILE"
+                .into()
+        }
+        Error::Lacking(_) => "leave the role out (--role), or take another kernel".into(),
+        Error::Unpack { .. } => "install the kernel's package again".into(),
+        Error::NoIndex { .. } | Error::TooLong(_) | Error::Compress(_) => return None,
+    })
+}
+
+fn io_hint(error: &io::Error) -> Option<String> {
+    Some(match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free space: layerctl cleanup".into()
+        }
+        io::ErrorKind::PermissionDenied => "run it as root: sudo layerctl …".into(),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "mount the file system writable: mount -o remount,rw DIR".into()
+        }
+        io::ErrorKind::NotFound => "check the path".into(),
+        _ => return None,
+    })
+}
+
+/// The package that has a program; the same name on Debian, Fedora and Arch.
+fn package(program: &str) -> &str {
+    match program {
+        "mksquashfs" => "squashfs-tools",
+        "mkfs.erofs" => "erofs-utils",
+        other => other,
+    }
+}

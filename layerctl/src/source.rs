@@ -1,0 +1,87 @@
+//! What an image is made from: a directory, or an archive unpacked for the purpose.
+
+#![expect(clippy::disallowed_methods, reason = "looks at directories and archives")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use layers::store::inspect::{self, Contents};
+use layers::store::tree;
+
+use crate::archive;
+use crate::context::Context;
+use crate::error::Error;
+
+/// A directory tree that is ready to be packed.
+pub(crate) struct SourceTree {
+    /// Its top.
+    pub(crate) root: PathBuf,
+    /// What it holds.
+    pub(crate) contents: Contents,
+    /// The newest modification time in it, in seconds since 1970.
+    pub(crate) newest: u64,
+}
+
+impl SourceTree {
+    /// Opens the directory or archive at `input`; what has to be unpacked or copied goes below `work`.
+    pub(crate) fn open(context: &Context, input: &Path, work: &Path) -> Result<Self, Error> {
+        let metadata = fs::metadata(input).map_err(|error| Error::io("open", input, error))?;
+        let copy = work.join("tree");
+        let root = if !metadata.is_dir() {
+            let spinner = context.ui.spinner("unpacking");
+            archive::unpack(input, &copy, context.environment.root)?;
+            spinner.finish_and_clear();
+            copy
+        } else if any(input, &tree::is_marked)? {
+            // An overlay's upper: its notes about lowers mean nothing elsewhere and differ from copy to copy.
+            tree::copy_tree(input, &copy)?;
+            copy
+        } else {
+            input.canonicalize().map_err(|error| Error::io("open", input, error))?
+        };
+        let contents =
+            inspect::tree(&root).map_err(|(path, error)| Error::io("read", &path, error))?;
+        let newest = newest(&root)?;
+        Ok(Self { root, contents, newest })
+    }
+}
+
+fn newest(root: &Path) -> Result<u64, Error> {
+    let mut newest = UNIX_EPOCH;
+    walk(root, &mut |path| {
+        let metadata =
+            fs::symlink_metadata(path).map_err(|error| Error::io("read", path, error))?;
+        newest = newest.max(metadata.modified().unwrap_or(UNIX_EPOCH));
+        Ok(true)
+    })?;
+    Ok(newest.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+fn any(root: &Path, test: &dyn Fn(&Path) -> bool) -> Result<bool, Error> {
+    let mut found = false;
+    walk(root, &mut |path| {
+        found |= test(path);
+        Ok(!found)
+    })?;
+    Ok(found)
+}
+
+/// Visits every entry of a tree, its top first, until `visit` says `false`.
+fn walk(root: &Path, visit: &mut dyn FnMut(&Path) -> Result<bool, Error>) -> Result<(), Error> {
+    let mut todo = vec![root.to_owned()];
+    while let Some(path) = todo.pop() {
+        if !visit(&path)? {
+            return Ok(());
+        }
+        let failed = |error| Error::io("read", &path, error);
+        // Through the link for the top itself, which the user may have named by one.
+        let metadata = if path == root { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
+        if metadata.map_err(failed)?.is_dir() {
+            for entry in fs::read_dir(&path).map_err(failed)? {
+                todo.push(entry.map_err(failed)?.path());
+            }
+        }
+    }
+    Ok(())
+}
