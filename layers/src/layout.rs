@@ -132,16 +132,21 @@ impl Layout {
         self.top.join("log")
     }
 
+    /// The directory of uppers.
+    pub fn uppers(&self) -> PathBuf {
+        self.top.join("upper")
+    }
+
     /// The directory with one /etc upper for each generation.
     pub fn etc_uppers(&self) -> PathBuf {
-        self.top.join("upper/etc")
+        self.uppers().join("etc")
     }
 
     /// The directory that holds `upper` and `work` for a writable directory of a generation.
     pub fn upper(&self, dir: Dir, id: GenerationId) -> PathBuf {
         match dir {
             Dir::Etc => self.etc_uppers().join(id.to_string()),
-            Dir::Var | Dir::Home => self.top.join("upper").join(dir.name()),
+            Dir::Var | Dir::Home => self.uppers().join(dir.name()),
         }
     }
 
@@ -153,7 +158,7 @@ impl Layout {
             self.generations(),
             self.boot(),
             self.pins(),
-            self.top.join("upper"),
+            self.uppers(),
             self.etc_uppers(),
         ]
     }

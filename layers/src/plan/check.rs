@@ -29,7 +29,9 @@ pub struct Fault {
 pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
     let mut mounted: BTreeSet<&Path> = BTreeSet::new();
     let state = paths.state();
+    let layout = Layout::new(&state);
     let mut uppers: BTreeSet<&Path> = BTreeSet::new();
+    let mut made: BTreeSet<&Path> = BTreeSet::new();
     each(plan, |op| {
         if let Op::MountOverlay(overlay) = op {
             check_overlay(overlay)?;
@@ -37,20 +39,36 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
             for source in sources {
                 reachable(source, &mounted, &state)?;
             }
-            if let Some(upper) = &overlay.upper
-                && !uppers.insert(&upper.upper)
-            {
-                return Err("two overlays write to one upper".to_owned());
+        }
+        match op {
+            Op::MountImage { image, .. } if image.parent() != Some(&layout.store()) => {
+                return Err("its image is not in the store".to_owned());
             }
+            Op::Bind { from, .. } => reachable(from, &mounted, &state)?,
+            Op::MakeUpper { upper, .. } => {
+                reachable(&upper.upper, &mounted, &layout.uppers())?;
+                made.insert(&upper.upper);
+            }
+            Op::CloneUpper { to: dir, .. } | Op::WipeUpper { dir, .. } => {
+                reachable(dir, &mounted, &layout.uppers())?;
+            }
+            Op::WriteFile { path, .. } | Op::Remove { path }
+                if ![layout.ran(), layout.next()].contains(path) =>
+            {
+                return Err("a boot writes only what ran and what is to be tried".to_owned());
+            }
+            Op::StageImage { .. } | Op::PublishGeneration { .. } | Op::AppendLine { .. } => {
+                return Err("a boot changes no image and no generation".to_owned());
+            }
+            _ => {}
         }
-        if let Op::Bind { from, .. } = op {
-            reachable(from, &mounted, &state)?;
-        }
-        if matches!(
-            op,
-            Op::StageImage { .. } | Op::PublishGeneration { .. } | Op::AppendLine { .. }
-        ) {
-            return Err("a boot changes no image and no generation".to_owned());
+        if let Some(upper) = written(op) {
+            if !made.contains(upper) {
+                return Err("its upper was not made before".to_owned());
+            }
+            if !uppers.insert(upper) {
+                return Err("two mounts write to one upper".to_owned());
+            }
         }
         if let Some(at) = op.mount_point() {
             let below_root = at.starts_with(&paths.sysroot) && at != paths.sysroot;
@@ -67,6 +85,15 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault { at: plan.ops.len(), op: "end".to_owned(), what: "no root is mounted".to_owned() })
+}
+
+/// The upper that a mount writes to.
+fn written(op: &Op) -> Option<&Path> {
+    match op {
+        Op::MountOverlay(overlay) => overlay.upper.as_ref().map(|upper| upper.upper.as_path()),
+        Op::Bind { from, writable: true, .. } => Some(from),
+        _ => None,
+    }
 }
 
 fn check_overlay(overlay: &Overlay) -> Result<(), String> {
@@ -120,7 +147,20 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
             return Err("it comes after the pointer that makes the change visible".to_owned());
         }
         let pointer = [layout.default(), layout.good()].contains(path);
+        let inside = path.parent().unwrap_or(path);
         match op {
+            Op::StageImage { to, digest, .. } if *to != layout.image(digest) => {
+                return Err("the image's name is not its digest".to_owned());
+            }
+            Op::PublishGeneration { .. } if inside != layout.generations() => {
+                return Err("it publishes no generation".to_owned());
+            }
+            Op::WriteFile { .. } if !is_record(path, inside, layout) => {
+                return Err("it overwrites what is written once".to_owned());
+            }
+            Op::Remove { .. } if layout.directories().contains(path) => {
+                return Err("it removes a part of every store".to_owned());
+            }
             Op::Remove { .. } if pointer => return Err("it removes a pointer".to_owned()),
             Op::AppendLine { .. } if !log => return Err("only the log grows".to_owned()),
             Op::WriteFile { .. } if pointer => pointed = true,
@@ -128,6 +168,12 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
         }
         Ok(())
     })
+}
+
+/// Whether a file may be written anew: a manifest, the serial, a pointer, a pin.
+fn is_record(path: &Path, inside: &Path, layout: &Layout) -> bool {
+    let manifest = inside == layout.store() && path.extension().is_some_and(|end| end == "toml");
+    manifest || *path == layout.serial() || inside == layout.boot() || inside == layout.pins()
 }
 
 fn each<'a>(

@@ -15,6 +15,7 @@ use crate::layout::{Layout, SCHEMA};
 use crate::manifest::{Manifest, ManifestError};
 use crate::plan::boot::Pointers;
 use crate::plan::change::State;
+use crate::policy::Dir;
 
 /// Longest record, manifest or generation that is read, in bytes: 500 layers need a fifth of it.
 const TEXT_MAX: u64 = 1 << 20;
@@ -53,6 +54,10 @@ pub fn init(state: &Path) -> Result<bool, StoreError> {
             _ => {}
         }
     }
+    // On disk before the schema says that they are there.
+    for directory in layout.directories() {
+        publish::sync(&directory).map_err(|error| StoreError::io("flush", &directory, error))?;
+    }
     publish::file(&layout.schema(), &format!("{SCHEMA}\n"))
         .and_then(|()| publish::sync(state))
         .map_err(|error| StoreError::io("create", &layout.schema(), error))?;
@@ -74,19 +79,30 @@ pub fn read_state(layout: &Layout, booted: Option<GenerationId>) -> Result<State
     state.serial = pointer(&layout.serial()).unwrap_or(None);
     state.etc_uppers = etc_uppers(layout)?;
     images(layout, &mut state)?;
-    for directory in [
-        layout.top().to_owned(),
-        layout.store(),
-        layout.generations(),
-        layout.boot(),
-        layout.pins(),
-        layout.etc_uppers(),
-    ] {
-        let names = entries(&directory)?;
-        let left = names.iter().filter(|name| publish::is_unpublished(name.as_ref()));
-        state.leftovers.extend(left.map(|name| directory.join(name)));
-    }
+    state.leftovers = leftovers(layout, &state.etc_uppers)?;
     Ok(state)
+}
+
+/// What was never published or is half removed: by a change that was interrupted, or by a boot that was.
+fn leftovers(
+    layout: &Layout,
+    etc_uppers: &BTreeSet<GenerationId>,
+) -> Result<Vec<PathBuf>, StoreError> {
+    let mut directories = layout.directories();
+    directories.extend([Dir::Var, Dir::Home].map(|dir| layout.upper(dir, GenerationId::FIRST)));
+    let mut left = Vec::new();
+    for name in entries(&layout.etc_uppers())? {
+        let Ok(id) = name.parse() else { continue };
+        let upper = layout.upper(Dir::Etc, id);
+        // Without its upper directory it was being made when the power went.
+        if etc_uppers.contains(&id) { &mut directories } else { &mut left }.push(upper);
+    }
+    for directory in directories {
+        let names = entries(&directory)?;
+        let unpublished = names.iter().filter(|name| publish::is_unpublished(name.as_ref()));
+        left.extend(unpublished.map(|name| directory.join(name)));
+    }
+    Ok(left)
 }
 
 /// Reads a generation's record; the error is a sentence's end: `cannot be read: …`.
@@ -178,6 +194,7 @@ fn images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
             state.images.insert(digest, metadata.len());
         } else if let Some(digest) = digest_of(&name, ".toml")
             && let Ok(manifest) = manifest(&path)
+            && manifest.digest == digest
         {
             state.manifests.insert(digest, manifest);
         }

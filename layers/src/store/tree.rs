@@ -1,7 +1,7 @@
 //! Copies of uppers: content, owner, mode, times, extended attributes (ACLs among them), hard links, whiteouts, opaque
 //! marks; and their emptying.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
@@ -21,12 +21,21 @@ use crate::plan::Upper;
 const ABOUT_LOWERS: [&str; 3] =
     ["trusted.overlay.origin", "trusted.overlay.impure", "trusted.overlay.uuid"];
 
+/// And what hides or moves lowers, which each new directory of an upper has.
+const OF_ONE_STACK: [&str; 5] = [
+    "trusted.overlay.origin",
+    "trusted.overlay.impure",
+    "trusted.overlay.uuid",
+    "trusted.overlay.opaque",
+    "trusted.overlay.redirect",
+];
+
 /// Whether an entry of a tree carries what OverlayFS notes about the lowers under an upper.
 pub fn is_marked(path: &Path) -> bool {
     ABOUT_LOWERS.iter().any(|name| lgetxattr(path, *name, &mut [0_u8; 0]).is_ok())
 }
 
-/// Makes `upper` and `work` if they are missing; a new upper gets owner, mode and attributes of `like`.
+/// Makes `upper` and `work` if they are missing; a new upper gets owner and mode of `like`.
 pub fn make_upper(upper: &Upper, like: Option<&Path>) -> Result<(), HostError> {
     if !upper.upper.is_dir() {
         let parent = upper.upper.parent().unwrap_or(Path::new("/"));
@@ -49,22 +58,29 @@ pub fn make_upper(upper: &Upper, like: Option<&Path>) -> Result<(), HostError> {
     }
 }
 
-/// Copies the upper in `from` to a new directory `to`, published whole.
+/// Copies the upper in `from` to a new directory `to`, published whole. A directory without an upper, which an
+/// interrupted boot left at `to`, is replaced; an upper never is.
 pub fn clone_upper(from: &Path, to: &Path) -> Result<(), HostError> {
+    if to.join("upper").is_dir() {
+        return Err(HostError::io("publish", to, io::Error::from(io::ErrorKind::AlreadyExists)));
+    }
     let temporary = publish::beside(to);
     publish::remove_any(&temporary)
+        .and_then(|()| publish::remove_any(to))
         .and_then(|()| DirBuilder::new().mode(0o700).create(&temporary))
         .map_err(|error| HostError::io("create", &temporary, error))?;
-    copy_tree(&from.join("upper"), &temporary.join("upper"))?;
+    copy_tree(&from.join("upper"), &temporary.join("upper"), &mut Links::new())?;
     DirBuilder::new()
         .mode(0o700)
         .create(temporary.join("work"))
-        .and_then(|()| rustix::fs::syncfs(File::open(&temporary)?).map_err(io::Error::from))
+        .and_then(|()| sync_all(&temporary))
         .and_then(|()| publish::rename(&temporary, to))
         .map_err(|error| HostError::io("publish", to, error))
 }
 
-/// Empties the upper in `dir`, all but the kept paths: a fresh one with these takes its place, then the old one goes.
+/// Empties the upper in `dir`, all but the kept paths and the directories above them: a fresh one takes its place,
+/// then the old one goes. Killed before the exchange it leaves the old upper, after it the new one; what else is left
+/// has an unpublished name.
 pub fn wipe_upper(dir: &Path, keep: &[String]) -> Result<(), HostError> {
     let old = dir.join("upper");
     if !old.is_dir() {
@@ -74,76 +90,84 @@ pub fn wipe_upper(dir: &Path, keep: &[String]) -> Result<(), HostError> {
     let aside = dir.join(format!("{}wiped", crate::layout::UNPUBLISHED));
     let prepared = publish::remove_any(&fresh).and_then(|()| publish::remove_any(&aside));
     prepared.map_err(|error| HostError::io("clear", dir, error))?;
-    copy_entry(&old, &fresh, &mut HashMap::new())?;
-    for pattern in keep {
-        for path in matches(&old, pattern)? {
-            copy_kept(&old, &fresh, &path)?;
-        }
-    }
-    copy_attributes(&old, &fresh)?;
-    rustix::fs::renameat_with(CWD, &fresh, CWD, &old, rustix::fs::RenameFlags::EXCHANGE)
-        .map_err(io::Error::from)
+    copy_kept(&old, &fresh, &kept_paths(&old, keep)?)?;
+    // What is kept is on disk before the old one goes: a power cut must not take the host keys.
+    sync_all(&fresh)
+        .and_then(|()| {
+            rustix::fs::renameat_with(CWD, &fresh, CWD, &old, rustix::fs::RenameFlags::EXCHANGE)
+                .map_err(io::Error::from)
+        })
         .and_then(|()| publish::sync(dir))
         .and_then(|()| fs::rename(&fresh, &aside))
         .and_then(|()| publish::remove_any(&aside))
         .map_err(|error| HostError::io("empty", &old, error))
 }
 
-/// The entries of `top` that a relative pattern names; its last component may end in `*`.
-fn matches(top: &Path, pattern: &str) -> Result<Vec<PathBuf>, HostError> {
-    let (parent, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
-    let Some(prefix) = last.strip_suffix('*') else {
-        let path = PathBuf::from(pattern);
-        return Ok(if fs::symlink_metadata(top.join(&path)).is_ok() { vec![path] } else { vec![] });
-    };
-    let directory = top.join(parent);
-    if !directory.is_dir() {
-        return Ok(Vec::new());
+/// The paths that the patterns name, each once, none of them below another.
+fn kept_paths(top: &Path, patterns: &[String]) -> Result<BTreeSet<PathBuf>, HostError> {
+    let mut named = BTreeSet::new();
+    for pattern in patterns {
+        named.extend(matches(top, pattern)?);
     }
-    let names = sorted(&directory)?;
-    let starts = |name: &OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
-    Ok(names
-        .into_iter()
-        .filter(|name| starts(name))
-        .map(|name| Path::new(parent).join(name))
-        .collect())
+    let alone = |path: &PathBuf| path.ancestors().skip(1).all(|above| !named.contains(above));
+    Ok(named.iter().filter(|path| alone(path)).cloned().collect())
 }
 
-/// Copies one kept path with the directories above it.
-fn copy_kept(from: &Path, to: &Path, path: &Path) -> Result<(), HostError> {
-    let mut links = HashMap::new();
-    let parents: Vec<&Path> =
-        path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
-    for parent in parents.into_iter().rev() {
-        if !to.join(parent).is_dir() {
-            copy_entry(&from.join(parent), &to.join(parent), &mut links)?;
-            copy_attributes(&from.join(parent), &to.join(parent))?;
-        }
+/// The entries of `top` that a relative pattern names; its last component may end in `*`. Symbolic links are not
+/// followed: they may lead out of the upper.
+fn matches(top: &Path, pattern: &str) -> Result<Vec<PathBuf>, HostError> {
+    let (parent, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+    let parent = Path::new(parent);
+    let found = |path: &Path| fs::symlink_metadata(top.join(path));
+    if !parent.ancestors().all(|above| found(above).is_ok_and(|above| above.is_dir())) {
+        return Ok(Vec::new());
     }
-    copy_tree(&from.join(path), &to.join(path))
+    let Some(prefix) = last.strip_suffix('*') else {
+        let path = parent.join(last);
+        return Ok(if found(&path).is_ok() { vec![path] } else { vec![] });
+    };
+    let names = sorted(&top.join(parent))?;
+    let starts = |name: &OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+    Ok(names.into_iter().filter(|name| starts(name)).map(|name| parent.join(name)).collect())
+}
+
+/// Copies the kept paths and the directories above them, `from` itself among these.
+fn copy_kept(from: &Path, to: &Path, kept: &BTreeSet<PathBuf>) -> Result<(), HostError> {
+    let mut links = Links::new();
+    let mut above = BTreeSet::from([Path::new("")]);
+    above.extend(kept.iter().flat_map(|path| path.ancestors().skip(1)));
+    for directory in &above {
+        copy_entry(&from.join(directory), &to.join(directory), &mut links)?;
+    }
+    for path in kept {
+        copy_tree(&from.join(path), &to.join(path), &mut links)?;
+    }
+    // Without the opaque mark: what the images have beside the kept paths must show again.
+    above.iter().rev().try_for_each(|directory| {
+        copy_attributes(&from.join(directory), &to.join(directory), &OF_ONE_STACK)
+    })
 }
 
 /// Where the first of several hard links was copied to, by device and inode.
 type Links = HashMap<(u64, u64), PathBuf>;
 
 /// Copies a file or a whole tree, without what OverlayFS notes about the lowers; nothing may be at `to`.
-pub fn copy_tree(from: &Path, to: &Path) -> Result<(), HostError> {
+pub fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> Result<(), HostError> {
     // A stack of its own: an upper may be deeper than PID 1's stack allows.
-    let mut links = Links::new();
     let mut todo = vec![(from.to_owned(), to.to_owned())];
     let mut directories = Vec::new();
     while let Some((from, to)) = todo.pop() {
-        if copy_entry(&from, &to, &mut links)? {
+        if copy_entry(&from, &to, links)? {
             for name in sorted(&from)? {
                 todo.push((from.join(&name), to.join(&name)));
             }
             directories.push((from, to));
         } else {
-            copy_attributes(&from, &to)?;
+            copy_attributes(&from, &to, &ABOUT_LOWERS)?;
         }
     }
     // Deepest first, after their entries: making an entry changes its directory's times.
-    directories.iter().rev().try_for_each(|(from, to)| copy_attributes(from, to))
+    directories.iter().rev().try_for_each(|(from, to)| copy_attributes(from, to, &ABOUT_LOWERS))
 }
 
 /// Makes one entry with its content, without its attributes; tells whether it is a directory.
@@ -200,8 +224,8 @@ fn make_node(to: &Path, metadata: &Metadata) -> io::Result<()> {
     Ok(mknodat(CWD, to, file_type, Mode::from_raw_mode(0o600), metadata.rdev())?)
 }
 
-/// Owner, mode, extended attributes and times of one entry.
-fn copy_attributes(from: &Path, to: &Path) -> Result<(), HostError> {
+/// Owner, mode, extended attributes but the named ones, and times of one entry.
+fn copy_attributes(from: &Path, to: &Path, without: &[&str]) -> Result<(), HostError> {
     let failed = |error| HostError::io("copy attributes of", from, error);
     let metadata = fs::symlink_metadata(from).map_err(failed)?;
     if metadata.is_symlink() {
@@ -210,7 +234,7 @@ fn copy_attributes(from: &Path, to: &Path) -> Result<(), HostError> {
     } else {
         set_owner_and_mode(to, &metadata).map_err(failed)?;
     }
-    copy_xattrs(from, to).map_err(failed)?;
+    copy_xattrs(from, to, without).map_err(failed)?;
     let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps {
         last_access: time(metadata.atime(), metadata.atime_nsec()),
@@ -225,7 +249,7 @@ fn set_owner_and_mode(to: &Path, metadata: &Metadata) -> io::Result<()> {
     fs::set_permissions(to, fs::Permissions::from_mode(metadata.mode() & 0o7777))
 }
 
-fn copy_xattrs(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_xattrs(from: &Path, to: &Path, without: &[&str]) -> io::Result<()> {
     let mut names = vec![0; 64 << 10];
     let length = match llistxattr(from, &mut names) {
         Ok(length) => length,
@@ -235,13 +259,18 @@ fn copy_xattrs(from: &Path, to: &Path) -> io::Result<()> {
     names.truncate(length);
     let mut value = vec![0; 64 << 10];
     for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        if ABOUT_LOWERS.iter().any(|about| about.as_bytes() == name) {
+        if without.iter().any(|about| about.as_bytes() == name) {
             continue;
         }
         let length = lgetxattr(from, name, &mut value)?;
         lsetxattr(to, name, value.get(..length).unwrap_or_default(), XattrFlags::empty())?;
     }
     Ok(())
+}
+
+/// Flushes the whole file system that holds `path`.
+fn sync_all(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(path)?)?)
 }
 
 fn make_directories(path: &Path) -> Result<(), HostError> {
