@@ -41,17 +41,28 @@ impl<'a> LinuxHost<'a> {
     fn mount_erofs(&mut self, image: &Path, at: &Path) -> Result<(), HostError> {
         if self.erofs != Some(Backing::Loop) {
             match mount_image(image, Format::Erofs, Backing::File, at) {
-                Ok(()) if self.erofs.is_some() || !file_costs_a_level(at)? => {
-                    self.erofs = Some(Backing::File);
-                    return Ok(());
-                }
-                Ok(()) => self.unmount(at)?,
+                Ok(()) if self.erofs.is_some() => return Ok(()),
+                Ok(()) => match file_costs_a_level(at) {
+                    Ok(false) => {
+                        self.erofs = Some(Backing::File);
+                        return Ok(());
+                    }
+                    Ok(true) => self.unmount(at)?,
+                    Err(error) => return Err(self.half_done(at, error)),
+                },
                 Err(error) if wants_block_device(&error) => {}
                 Err(error) => return Err(error),
             }
             self.erofs = Some(Backing::Loop);
         }
         mount_image(image, Format::Erofs, Backing::Loop, at)
+    }
+
+    /// Takes back the first half of an operation whose second half failed: `undo` knows of whole ones only.
+    fn half_done(&mut self, at: &Path, error: HostError) -> HostError {
+        // The first error is the one to tell.
+        let _ = self.unmount(at);
+        error
     }
 }
 
@@ -90,7 +101,7 @@ impl Host for LinuxHost<'_> {
         let remount = MountFlags::BIND | MountFlags::REMOUNT;
         let flags =
             if writable { MountFlags::NOSUID | MountFlags::NODEV } else { MountFlags::RDONLY };
-        mount(remount | flags)
+        mount(remount | flags).map_err(|error| self.half_done(at, error))
     }
 
     fn make_upper(&mut self, upper: &Upper, like: Option<&Path>) -> Result<(), HostError> {
@@ -152,7 +163,7 @@ fn kernel(doing: &str, path: &Path, error: KernelError) -> HostError {
     HostError::Io { doing: doing.to_owned(), path: path.to_owned(), source: error.source, detail }
 }
 
-/// ENOTBLK from a kernel that needs a block device for this file or any; EINVAL where the key takes no plain file.
+/// ENOTBLK from a kernel that needs a block device for this file or any.
 fn wants_block_device(error: &HostError) -> bool {
     matches!(error, HostError::Io { source, .. } if source.raw_os_error() == Some(libc::ENOTBLK))
 }
@@ -182,6 +193,8 @@ fn file_costs_a_level(image: &Path) -> Result<bool, HostError> {
     make_directory(&probe)?;
     let first = sys::overlay(&one).map_err(|error| kernel("probe stacking of", image, error))?;
     sys::attach(&first, &probe).map_err(|error| kernel("probe stacking at", &probe, error))?;
+    // An open descriptor keeps the mount busy.
+    drop(first);
     let two = Overlay { lowers: vec![probe.clone(), image.to_owned()], ..one };
     let refused = sys::overlay(&two).is_err();
     sys_mount::unmount(&probe, UnmountFlags::empty())
