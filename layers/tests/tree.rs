@@ -115,7 +115,7 @@ fn fill(upper: &Path) {
     write(&upper.join("shadow"), "root:*:\n", 0o640);
     write(&upper.join("bin/setuid"), "#!", 0o4755);
     write(&upper.join("bin/setgid"), "#!", 0o2755);
-    write(&upper.join("empty"), "", 0o000);
+    write(&upper.join("empty"), "", 0o400);
     write(&upper.join("deep/er/and/deeper/file"), "x", 0o600);
     fs::set_permissions(upper.join("deep"), Permissions::from_mode(0o1777)).unwrap();
     fs::hard_link(upper.join("hosts"), upper.join("deep/hosts")).unwrap();
