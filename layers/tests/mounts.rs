@@ -385,7 +385,7 @@ fn a_missing_directory_is_named() {
                 source: "x".into(),
                 lowers: vec![machine.tree("one")],
                 upper: Some(whole),
-                at: at.clone(),
+                at,
             },
             "upper/work",
         ),

@@ -1,0 +1,407 @@
+//! What holds for every input: parsers do not panic, text comes back as it went in, every plan passes the checker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends with the first surprise"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use layers::cmdline::{BootRequest, DeviceSpec};
+use layers::generation::{Base, Generation, Layer, SCHEMA};
+use layers::id::{Digest, GenerationId, Name, SetName, Version};
+use layers::layout::BootPaths;
+use layers::manifest::{Kind, Manifest};
+use layers::plan::boot::{BootFacts, Pointers, candidates, missing_choice, plan_boot};
+use layers::plan::check::check_boot;
+use layers::plan::{Op, Plan};
+use layers::policy::{Dir, Mode, Policy, Writable};
+use layers::superblock::{Format, SUPERBLOCK_BYTES, Superblock};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+/// Any text, with the characters that mean something somewhere more often.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        ".{0,80}",
+        "[a-z0-9.,=\"' \t\n/_+~^-]{0,80}",
+        vec(any::<char>(), 0..40).prop_map(String::from_iter),
+    ]
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    "[A-Za-z0-9][A-Za-z0-9+.-]{0,63}".prop_map(|text| text.parse().unwrap())
+}
+
+/// A few names, so that they meet.
+fn few_names() -> impl Strategy<Value = Name> {
+    select(vec!["a", "b", "c", "d", "e"]).prop_map(|text| text.parse().unwrap())
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    "[A-Za-z0-9][A-Za-z0-9+.~^-]{0,127}".prop_map(|text| text.parse().unwrap())
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest::new)
+}
+
+fn id() -> impl Strategy<Value = GenerationId> {
+    prop_oneof![1..8_u32, 1..=u32::MAX].prop_map(|number| number.to_string().parse().unwrap())
+}
+
+fn format() -> impl Strategy<Value = Format> {
+    select(vec![Format::Squashfs, Format::Erofs])
+}
+
+fn dirs() -> impl Strategy<Value = Vec<String>> {
+    subsequence(vec!["etc", "home", "usr", "var"], 0..=4)
+        .prop_map(|dirs| dirs.into_iter().map(str::to_owned).collect())
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let mode = || select(vec![Mode::Persistent, Mode::Frozen, Mode::Ephemeral]);
+    let keep = vec("(/[a-z*][a-z.*-]{0,8}){1,4}", 0..4);
+    (keep, mode(), mode(), mode()).prop_map(|(keep, etc, var, home)| Policy {
+        keep,
+        etc: Writable { mode: etc },
+        var: Writable { mode: var },
+        home: Writable { mode: home },
+    })
+}
+
+prop_compose! {
+    fn manifest()(
+        name in name(), version in version(), base in any::<bool>(), architecture in ".{0,9}",
+        format in format(), size in 0..=i64::MAX as u64, digest in digest(), dirs in dirs(),
+        kernels in vec(".{0,9}", 0..3), requires in vec(name(), 0..3), required in any::<bool>(),
+        deletes in vec(".{0,9}", 0..3),
+    ) -> Manifest {
+        let kind = if base { Kind::Base } else { Kind::Layer };
+        Manifest {
+            schema: layers::manifest::SCHEMA, name, version, kind, architecture, format, size,
+            digest, dirs, kernels, requires, required, deletes,
+        }
+    }
+}
+
+prop_compose! {
+    /// A layer whose needs are of the first `names`.
+    fn layer(name: Name, names: Vec<Name>)(
+        version in version(), digest in digest(), dirs in dirs(), requested in any::<bool>(),
+        required in prop::bool::weighted(0.1), requires in subsequence(names.clone(), 0..=names.len().min(2)),
+    ) -> Layer {
+        Layer { name: name.clone(), version, digest, dirs, requested, required, requires }
+    }
+}
+
+/// Generations that fit together, with up to five layers.
+fn generation() -> impl Strategy<Value = Generation> {
+    let layers = btree_set(few_names(), 0..=5).prop_flat_map(|names| {
+        let names: Vec<Name> = names.into_iter().collect();
+        names.iter().map(|name| layer(name.clone(), names.clone())).collect::<Vec<_>>()
+    });
+    layers
+        .prop_flat_map(|layers| {
+            let names: Vec<Name> = layers.iter().map(|layer| layer.name.clone()).collect();
+            let members = || subsequence(names.clone(), 0..=names.len());
+            let sets = btree_map(few_names().prop_map(|name| set(name.as_str())), members(), 0..3);
+            let rest = (id(), proptest::option::of(id()), ".{0,9}", policy());
+            let base = (version(), digest(), dirs(), vec("[0-9a-z.+-]{1,9}", 0..3));
+            (Just(layers), members(), sets, rest, base)
+        })
+        .prop_map(|(layers, default, mut sets, rest, base)| {
+            let (id, parent, reason, writable) = rest;
+            let (version, digest, dirs, kernels) = base;
+            sets.insert(SetName::default_set(), default);
+            let name = "debian".parse().unwrap();
+            let base = Base { name, version, digest, dirs, kernels };
+            let (schema, created) = (SCHEMA, "2026-11-21T09:00:00Z".to_owned());
+            Generation { schema, id, parent, created, reason, base, layers, sets, writable }
+        })
+}
+
+fn set(name: &str) -> SetName {
+    name.parse().unwrap()
+}
+
+/// Words of a command line: right keys with right and wrong values, wrong keys, anything.
+fn cmdline() -> impl Strategy<Value = String> {
+    let keys = vec![
+        "root",
+        "init",
+        "layers.state",
+        "layers.generation",
+        "layers.set",
+        "layers.add",
+        "layers.skip",
+        "layers.ephemeral",
+        "layers.frozen",
+        "layers.wipe",
+        "layers.onfail",
+        "layers.timeout",
+        "layers.plan",
+        "layers.",
+        "layers.other",
+        "quiet",
+        "--",
+    ];
+    let values = vec![
+        "a", "b", "c,d", "e,z", "none", "default", "none,a", "etc", "var,home", "/etc", "etc,opt",
+        "1", "7", "0", "previous", "reboot", "30", "LABEL=x", "/dev/vda", "", ",", "\"a b\"", "\"",
+    ];
+    let value = prop_oneof![select(values).prop_map(str::to_owned), any_text()];
+    let word = (select(keys), proptest::option::of(value)).prop_map(|(key, value)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.to_owned(),
+    });
+    vec(word, 0..8).prop_map(|words| words.join(" "))
+}
+
+/// One change to a text: some of it taken away, doubled or replaced.
+fn mutated(text: String) -> impl Strategy<Value = String> {
+    let length = text.len();
+    (0..=length, 0..=40_usize, any_text(), 0..3).prop_map(move |(at, span, new, kind)| {
+        let near = |mut at: usize| {
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let (from, to) = (near(at), near((at + span).min(length)));
+        let (head, middle, tail) = (&text[..from], &text[from..to], &text[to..]);
+        match kind {
+            0 => format!("{head}{tail}"),
+            1 => format!("{head}{middle}{middle}{tail}"),
+            _ => format!("{head}{new}{tail}"),
+        }
+    })
+}
+
+fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
+    let digests: Vec<Digest> = generation.digests().collect();
+    let image = prop_oneof![
+        8 => format().prop_map(|format| Some(Ok(format))),
+        1 => Just(Some(Err("is damaged".to_owned()))),
+        1 => Just(None),
+    ];
+    let kernels = [generation.base.kernels.clone(), vec!["other".to_owned()]].concat();
+    let near = || prop_oneof![Just(generation.id), id()];
+    let pointer = || proptest::option::of(near());
+    (
+        vec(image, digests.len()),
+        btree_set(near(), 0..4),
+        subsequence(vec![Dir::Var, Dir::Home], 0..=2),
+        [pointer(), pointer(), pointer(), pointer()],
+        proptest::option::weighted(0.5, select(kernels)),
+        proptest::option::weighted(0.2, Just("it is read-only".to_owned())),
+    )
+        .prop_map(
+            move |(images, etc_uppers, shared, [default, next, good, ran], kernel, read_only)| {
+                let looked = digests.iter().copied().zip(images);
+                BootFacts {
+                    images: looked.filter_map(|(digest, image)| Some((digest, image?))).collect(),
+                    etc_uppers,
+                    shared_uppers: shared.into_iter().collect(),
+                    pointers: Pointers { default, next, good, ran },
+                    kernel,
+                    read_only,
+                }
+            },
+        )
+}
+
+/// Whether the selected layers are closed: each has what it needs, and no unusable one is among them.
+fn check_layers(generation: &Generation, facts: &BootFacts, layers: &[Name]) {
+    let taken: BTreeSet<&Name> = layers.iter().collect();
+    assert_eq!(taken.len(), layers.len());
+    for name in layers {
+        let layer = generation.layer(name).unwrap();
+        assert!(layer.requires.iter().all(|need| taken.contains(need)), "{name}");
+        assert!(matches!(facts.images.get(&layer.digest), Some(Ok(_))), "{name}");
+    }
+    let order: Vec<&Name> = generation
+        .layers
+        .iter()
+        .map(|layer| &layer.name)
+        .filter(|name| taken.contains(name))
+        .collect();
+    assert!(order.into_iter().eq(layers));
+}
+
+/// Operations that write to the state file system.
+fn writes(plan: &Plan, paths: &BootPaths) -> usize {
+    let state = paths.state();
+    plan.ops
+        .iter()
+        .filter(|op| match op {
+            Op::MakeUpper { upper, .. } => upper.upper.starts_with(&state),
+            Op::MountOverlay(overlay) => {
+                overlay.upper.iter().any(|upper| upper.upper.starts_with(&state))
+            }
+            Op::Bind { from, writable, .. } => *writable && from.starts_with(&state),
+            Op::MountImage { .. } | Op::MountTmpfs { .. } => false,
+            _ => true,
+        })
+        .count()
+}
+
+proptest! {
+    #[test]
+    fn names_come_back_as_they_went_in(
+        name in name(), version in version(), digest in digest(), id in id(),
+    ) {
+        prop_assert_eq!(&name.to_string().parse::<Name>().unwrap(), &name);
+        prop_assert_eq!(&version.to_string().parse::<Version>().unwrap(), &version);
+        prop_assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+        prop_assert_eq!(id.to_string().parse::<GenerationId>().unwrap(), id);
+        prop_assert_eq!(id.record().trim_end().parse::<GenerationId>().unwrap(), id);
+        prop_assert_eq!(id.record().len(), 11);
+        prop_assert!(version.compare(&version).is_eq());
+    }
+
+    /// What is accepted is safe in a path, on a command line and on a terminal, and is what was given.
+    #[test]
+    fn a_text_is_refused_or_kept_as_it_is(text in any_text()) {
+        if let Ok(name) = text.parse::<Name>() {
+            prop_assert_eq!(name.as_str(), &text);
+            prop_assert!(!text.contains(['/', ',', ' ', '=', '"']) && !text.starts_with(['.', '-']));
+        }
+        if let Ok(version) = text.parse::<Version>() {
+            prop_assert_eq!(version.as_str(), &text);
+            prop_assert!(!text.contains(['/', '_', ' ']) && !text.starts_with(['.', '-']));
+        }
+        if let Ok(digest) = text.parse::<Digest>() {
+            prop_assert_eq!(digest.to_string(), &*text);
+        }
+        if let Ok(id) = text.parse::<GenerationId>() {
+            prop_assert_eq!(id.to_string(), text.trim_start_matches('0'));
+        }
+        if let Ok(spec) = text.parse::<DeviceSpec>() {
+            prop_assert_eq!(spec.to_string().parse::<DeviceSpec>().unwrap(), spec);
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_one_way(a in version(), b in version()) {
+        prop_assert_eq!(a.compare(&b), b.compare(&a).reverse());
+    }
+
+    #[test]
+    fn a_command_line_never_panics_and_says_one_line_for_each_problem(
+        line in prop_oneof![cmdline(), any_text()],
+    ) {
+        let request = BootRequest::parse(&line);
+        let again = BootRequest::parse(&line);
+        prop_assert_eq!(&request, &again);
+        for problem in &request.problems {
+            prop_assert!(problem.starts_with("layers."), "{}", problem);
+            prop_assert!(!problem.contains('\n'), "{:?}", problem);
+        }
+    }
+
+    #[test]
+    fn a_manifest_comes_back_as_it_went_in(manifest in manifest()) {
+        prop_assert_eq!(Manifest::parse(&manifest.to_string()).unwrap(), manifest);
+    }
+
+    #[test]
+    fn a_generation_comes_back_as_it_went_in(generation in generation()) {
+        let parsed = Generation::parse(&generation.to_string());
+        prop_assert_eq!(parsed.unwrap(), generation);
+    }
+
+    #[test]
+    fn records_never_panic_whatever_they_hold(text in any_text(), bytes in vec(any::<u8>(), 0..99)) {
+        for text in [text, String::from_utf8_lossy(&bytes).into_owned()] {
+            let _ = Manifest::parse(&text);
+            let _ = Generation::parse(&text);
+        }
+    }
+
+    /// What still parses fits together, and is written as it is read.
+    #[test]
+    fn changed_records_never_panic(
+        generation in generation().prop_flat_map(|generation| mutated(generation.to_string())),
+        manifest in manifest().prop_flat_map(|manifest| mutated(manifest.to_string())),
+    ) {
+        if let Ok(parsed) = Generation::parse(&generation) {
+            prop_assert_eq!(parsed.check(), Ok(()));
+            prop_assert_eq!(Generation::parse(&parsed.to_string()).unwrap(), parsed);
+        }
+        if let Ok(parsed) = Manifest::parse(&manifest) {
+            prop_assert_eq!(Manifest::parse(&parsed.to_string()).unwrap(), parsed);
+        }
+    }
+
+    #[test]
+    fn superblocks_never_panic(
+        mut head in vec(any::<u8>(), 0..=SUPERBLOCK_BYTES), magic in 0..3, length in any::<u64>(),
+    ) {
+        let magic: (usize, [u8; 4]) = match magic {
+            0 => (0, *b"hsqs"),
+            1 => (1024, 0xe0f5_e1e2_u32.to_le_bytes()),
+            _ => (0, [0; 4]),
+        };
+        if let Some(place) = head.get_mut(magic.0..magic.0 + 4) {
+            place.copy_from_slice(&magic.1);
+        }
+        if let Ok(superblock) = Superblock::parse(&head, length) {
+            prop_assert!(superblock.bytes <= length);
+        }
+    }
+
+    #[test]
+    fn candidates_are_every_generation_once(
+        line in cmdline(), ids in btree_set(id(), 0..6), pointers in [proptest::option::of(id()), proptest::option::of(id()), proptest::option::of(id())],
+    ) {
+        let [default, next, good] = pointers;
+        let pointers = Pointers { default, next, good, ran: None };
+        let request = BootRequest::parse(&line);
+        let order = candidates(&request, &pointers, &ids);
+        let distinct: BTreeSet<_> = order.iter().copied().collect();
+        prop_assert_eq!(distinct.len(), order.len());
+        prop_assert!(ids.is_subset(&distinct));
+        let _ = missing_choice(&request, &pointers, &ids);
+    }
+
+    #[test]
+    fn every_boot_is_a_plan_that_passes_or_a_refusal(
+        (generation, facts) in generation().prop_flat_map(|g| { let f = facts(&g); (Just(g), f) }),
+        line in cmdline(),
+    ) {
+        let paths = BootPaths::default();
+        let request = BootRequest::parse(&line);
+        let Ok(boot) = plan_boot(&request, &generation, &facts, &paths) else {
+            // Whatever is refused, the base alone boots, if the base is there and fits the kernel.
+            let alone = BootRequest { sets: layers::cmdline::SetChoice::Nothing, add: vec![], ..request };
+            if let Err(refusal) = plan_boot(&alone, &generation, &facts, &paths) {
+                let layer = matches!(refusal, layers::plan::boot::Refusal::Layer { .. });
+                prop_assert!(!layer, "{}", refusal);
+            }
+            return Ok(());
+        };
+        let whole = Plan { ops: [boot.plan.ops.clone(), boot.records.ops.clone()].concat() };
+        prop_assert_eq!(check_boot(&whole, &paths), Ok(()));
+        check_layers(&generation, &facts, &boot.layers);
+        let modes: BTreeMap<Dir, Mode> = boot.writable.iter().map(|w| (w.dir, w.mode)).collect();
+        prop_assert_eq!(modes.len(), 3);
+        if facts.read_only.is_some() || request.writes_nothing() {
+            prop_assert_eq!(writes(&whole, &paths), 0, "{}", whole);
+        }
+        // A directory that is not persistent is never written to on disk.
+        for (dir, mode) in &modes {
+            let own = layers::layout::Layout::new(&paths.state()).upper(*dir, generation.id);
+            let touched = boot.plan.ops.iter().any(|op| match op {
+                Op::MakeUpper { upper, .. } => upper.upper.starts_with(&own),
+                Op::CloneUpper { to, .. } => *to == own,
+                Op::WipeUpper { dir, .. } => *dir == own,
+                _ => false,
+            });
+            prop_assert_eq!(touched, *mode == Mode::Persistent, "{}", dir);
+        }
+    }
+}
