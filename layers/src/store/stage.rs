@@ -96,7 +96,8 @@ fn each_chunk(
 
 /// Reads an image's superblock; the outer error is the file's, the inner one the image's.
 pub fn superblock(path: &Path) -> io::Result<Result<Superblock, SuperblockError>> {
-    let file = File::open(path)?;
+    // A pipe would be waited for.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(Err(SuperblockError::Unknown));
