@@ -250,6 +250,8 @@ fn writes(plan: &Plan, paths: &BootPaths) -> usize {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn names_come_back_as_they_went_in(
         name in name(), version in version(), digest in digest(), id in id(),
