@@ -66,7 +66,10 @@ pub fn cleanup(
 /// What a damaged generation or pointer needs is unknown, so nothing may be removed.
 fn refuse_damaged(state: &State, layout: &Layout) -> Result<(), Refusal> {
     let generation = state.damaged.iter().next().map(|(id, why)| {
-        let hint = "see which still boot: layerctl status; to drop the damaged one, remove its directory by hand";
+        let hint = format!(
+            "see which still boot: layerctl status; then drop the damaged one: rm -r {}",
+            layout.generation(*id).display()
+        );
         Refusal::new(format!("generation {id} is damaged: {why}; nothing was removed"), hint)
     });
     let rollback = "choose the generation to boot: layerctl rollback ID";
