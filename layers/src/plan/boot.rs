@@ -317,6 +317,7 @@ impl<'a> Selection<'a> {
                 _ if layer.required => "it is required".to_owned(),
                 Some(user) => format!("layer {} needs it", user.name),
                 None => {
+                    let why = format!("its image {why}");
                     self.skipped.push(Skipped { name: layer.name.clone(), why });
                     continue;
                 }

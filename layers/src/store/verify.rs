@@ -6,6 +6,7 @@ use std::io;
 use super::read;
 use super::stage::{self, Progress};
 use crate::exec::HostError;
+use crate::generation::Generation;
 use crate::id::Digest;
 use crate::layout::Layout;
 use crate::plan::change::State;
@@ -38,18 +39,23 @@ pub fn image(layout: &Layout, digest: &Digest, progress: &mut Progress<'_>) -> V
     }
 }
 
-/// Manifests in the store that cannot be used, and why.
+/// Manifests in the store that cannot be used, and why. An image that no generation names may lack one: it is what a
+/// change that was cut short leaves.
 pub fn bad_manifests(layout: &Layout, state: &State) -> BTreeMap<Digest, String> {
+    let named = named(state);
     all(state)
         .into_iter()
         .filter(|digest| !state.manifests.contains_key(digest))
+        .filter(|digest| named.contains(digest) || layout.manifest(digest).exists())
         .filter_map(|digest| Some((digest, read::manifest(&layout.manifest(&digest)).err()?)))
         .collect()
 }
 
 /// Every image that is in the store or that a generation names.
 pub fn all(state: &State) -> BTreeSet<Digest> {
-    let named =
-        state.generations.values().flat_map(|generation| generation.digests().collect::<Vec<_>>());
-    state.images.keys().copied().chain(named).collect()
+    state.images.keys().copied().chain(named(state)).collect()
+}
+
+fn named(state: &State) -> BTreeSet<Digest> {
+    state.generations.values().flat_map(Generation::digests).collect()
 }
