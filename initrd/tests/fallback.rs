@@ -164,7 +164,7 @@ fn a_layer_that_does_not_mount_is_left_out_and_its_mounts_are_undone() {
     let booted = boot(&request, &Machine::default(), &store.paths, &mut host, &find).unwrap();
     assert_eq!(booted.report.generation.get(), 3);
     assert_eq!(booted.report.layers, []);
-    assert!(booted.report.skipped[0].why.starts_with("cannot be mounted: "));
+    assert!(booted.report.skipped[0].why.starts_with("its image cannot be mounted: "));
     assert_eq!(host.unmounted, [store.paths.base()]);
 }
 
