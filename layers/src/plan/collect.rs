@@ -58,6 +58,9 @@ pub fn cleanup(
         gone.iter().map(|id| format!("removed generation {id}")).collect();
     let bytes: u64 = loose_images.iter().map(|(_, size)| *size).sum();
     summary.push(format!("removed {} images, {bytes} bytes", loose_images.len()));
+    if !state.leftovers.is_empty() {
+        summary.push(format!("removed {} leftovers of unfinished changes", state.leftovers.len()));
+    }
     let line = format!("{}\t-\t{}", request.time, request.asked);
     ops.push(Op::AppendLine { path: layout.log(), line });
     Ok(Decision { plan: Plan { ops }, summary })
