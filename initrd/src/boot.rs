@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use layers::cmdline::BootRequest;
+use layers::cmdline::{BootRequest, GenerationChoice};
 use layers::exec::{Failure, Host, execute, undo};
 use layers::generation::Generation;
 use layers::id::{GenerationId, Name};
 use layers::layout::{BootPaths, Layout};
-use layers::plan::boot::{BootFacts, BootPlan, candidates, missing_choice, plan_boot};
+use layers::plan::boot::{BootFacts, BootPlan, Choices, candidates, missing_choice, plan_boot};
 use layers::plan::check::check_boot;
 use layers::plan::{Op, Overlay, Plan};
 use layers::report::{self, BootReport, FailedCandidate};
@@ -61,17 +61,16 @@ pub fn boot(
     find_init: &FindInit<'_>,
 ) -> Result<Booted, BootError> {
     let layout = store::open(&paths.state())?;
-    let ids = read::generation_ids(&layout)?;
-    let (pointers, damaged) = read::pointers(&layout);
+    let (choices, damaged) = choices(request, &layout)?;
     let mut problems: Vec<String> =
         damaged.iter().map(|(path, why)| format!("{} {why}", path.display())).collect();
-    problems.extend(missing_choice(request, &pointers, &ids));
+    problems.extend(missing_choice(request, &choices));
     problems.iter().for_each(|problem| error!("{problem}"));
 
     let mut facts = facts::store(&layout)?;
     facts.kernel.clone_from(&machine.kernel);
     facts.read_only.clone_from(&machine.read_only);
-    let order = candidates(request, &pointers, &ids);
+    let order = candidates(request, &choices);
     let mut failed = Vec::new();
     for (place, &id) in order.iter().enumerate() {
         let attempt = Attempt { request, paths, layout: &layout, id, find_init };
@@ -87,6 +86,21 @@ pub fn boot(
         }
     }
     Err(BootError::NoCandidate(failed))
+}
+
+/// What there is to choose among, and the pointers that cannot be read. The default's record is read only for the one
+/// key that asks for what it was made from.
+fn choices(
+    request: &BootRequest,
+    layout: &Layout,
+) -> Result<(Choices, Vec<(PathBuf, String)>), StoreError> {
+    let (pointers, damaged) = read::pointers(layout);
+    let parent = pointers
+        .default
+        .filter(|_| request.generation == GenerationChoice::Previous)
+        .and_then(|id| read::generation(layout, id).ok())
+        .and_then(|generation| generation.parent);
+    Ok((Choices { pointers, ids: read::generation_ids(layout)?, parent }, damaged))
 }
 
 /// Writes down what ran. A full disk must not cost the boot, so what fails is only told.

@@ -117,6 +117,15 @@ fn the_default_boots_when_nothing_is_wrong() {
 }
 
 #[test]
+fn previous_is_what_the_default_was_made_from() {
+    let store = Store::new();
+    let file = store.layout.generation_file("3".parse().unwrap());
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("id = 3\n", "id = 3\nparent = 1\n")).unwrap();
+    assert_eq!(store.booted("layers.generation=previous", Recorder::new()), (1, vec![]));
+}
+
+#[test]
 fn a_missing_base_is_left_for_the_next_candidate() {
     let store = Store::new();
     fs::remove_file(store.layout.image(&store.new)).unwrap();

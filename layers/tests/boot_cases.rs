@@ -19,7 +19,9 @@ use layers::cmdline::BootRequest;
 use layers::generation::{Generation, LAYERS_MAX, Layer};
 use layers::id::{Digest, GenerationId};
 use layers::layout::BootPaths;
-use layers::plan::boot::{BootFacts, BootPlan, Pointers, candidates, missing_choice, plan_boot};
+use layers::plan::boot::{
+    BootFacts, BootPlan, Choices, Pointers, candidates, missing_choice, plan_boot,
+};
 use layers::plan::check::check_boot;
 use layers::plan::{Op, Plan};
 use layers::policy::Dir;
@@ -217,7 +219,8 @@ fn candidates_come_in_order_and_each_once() {
         let pointers =
             Pointers { default: some(*default), next: some(*next), good: some(*good), ran: None };
         let ids = ids.iter().copied().map(id).collect();
-        let order = candidates(&BootRequest::parse(cmdline), &pointers, &ids);
+        let choices = Choices { pointers, ids, parent: None };
+        let order = candidates(&BootRequest::parse(cmdline), &choices);
         let want: Vec<_> = want.iter().copied().map(id).collect();
         assert_eq!(order, want, "{cmdline} {pointers:?}");
     }
@@ -239,7 +242,22 @@ fn a_choice_that_is_not_there_is_said() {
     ];
     for (cmdline, ids, want) in cases {
         let ids = ids.iter().copied().map(id).collect();
-        let said = missing_choice(&BootRequest::parse(cmdline), &pointers, &ids);
+        let choices = Choices { pointers, ids, parent: None };
+        let said = missing_choice(&BootRequest::parse(cmdline), &choices);
         assert_eq!(said.as_deref(), *want, "{cmdline}");
     }
+}
+
+/// After a rollback from 2 to 1 and a change, 3 was made from 1: the generation before it is not the one left behind.
+#[test]
+fn previous_is_what_the_default_was_made_from_while_it_is_there() {
+    let pointers = Pointers { default: Some(id(3)), ..Pointers::default() };
+    let previous = |ids: &[u32], parent| {
+        let ids = ids.iter().copied().map(id).collect();
+        Choices { pointers, ids, parent }.previous()
+    };
+    assert_eq!(previous(&[1, 2, 3], Some(id(1))), Some(id(1)));
+    assert_eq!(previous(&[2, 3], Some(id(1))), Some(id(2)));
+    assert_eq!(previous(&[1, 2, 3], None), Some(id(2)));
+    assert_eq!(previous(&[3], None), None);
 }

@@ -14,7 +14,7 @@ use layers::generation::{Base, Generation, Layer, SCHEMA};
 use layers::id::{Digest, GenerationId, Name, SetName, Version};
 use layers::layout::BootPaths;
 use layers::manifest::{Kind, Manifest};
-use layers::plan::boot::{BootFacts, Pointers, candidates, missing_choice, plan_boot};
+use layers::plan::boot::{BootFacts, Choices, Pointers, candidates, missing_choice, plan_boot};
 use layers::plan::check::check_boot;
 use layers::plan::{Op, Plan};
 use layers::policy::{Dir, Mode, Policy, Writable};
@@ -358,16 +358,17 @@ proptest! {
 
     #[test]
     fn candidates_are_every_generation_once(
-        line in cmdline(), ids in btree_set(id(), 0..6), pointers in [proptest::option::of(id()), proptest::option::of(id()), proptest::option::of(id())],
+        line in cmdline(), ids in btree_set(id(), 0..6), parent in proptest::option::of(id()), pointers in [proptest::option::of(id()), proptest::option::of(id()), proptest::option::of(id())],
     ) {
         let [default, next, good] = pointers;
         let pointers = Pointers { default, next, good, ran: None };
         let request = BootRequest::parse(&line);
-        let order = candidates(&request, &pointers, &ids);
+        let choices = Choices { pointers, ids, parent };
+        let order = candidates(&request, &choices);
         let distinct: BTreeSet<_> = order.iter().copied().collect();
         prop_assert_eq!(distinct.len(), order.len());
-        prop_assert!(ids.is_subset(&distinct));
-        let _ = missing_choice(&request, &pointers, &ids);
+        prop_assert!(choices.ids.is_subset(&distinct));
+        let _ = missing_choice(&request, &choices);
     }
 
     #[test]

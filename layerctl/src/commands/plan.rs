@@ -40,17 +40,16 @@ pub(super) fn run(args: &Plan, context: &Context) -> Result<Outcome, Error> {
     if let Some(id) = args.generation {
         request.generation = GenerationChoice::Id(id);
     }
-    let ids = store.state.ids();
-    let pointers = &store.state.pointers;
+    let choices = store.state.choices();
     let mut problems: Vec<String> = Vec::new();
     problems.extend(
         store.state.damaged_pointers.iter().map(|(path, why)| format!("{} {why}", path.display())),
     );
-    problems.extend(missing_choice(&request, pointers, &ids));
+    problems.extend(missing_choice(&request, &choices));
 
     let mut known = facts::store(&store.layout)?;
     known.kernel = kernel(context)?;
-    let order = candidates(&request, pointers, &ids);
+    let order = candidates(&request, &choices);
     let mut failed = Vec::new();
     for (place, &id) in order.iter().enumerate() {
         match attempt(&store, &request, known.clone(), id) {

@@ -92,21 +92,39 @@ pub struct BootPlan {
     pub writable: Vec<WritableMount>,
 }
 
+/// The generations that a boot can choose among.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// The pointers.
+    pub pointers: Pointers,
+    /// Those that the store has, readable or not.
+    pub ids: BTreeSet<GenerationId>,
+    /// The one that the default was made from, if the default's record can be read.
+    pub parent: Option<GenerationId>,
+}
+
+impl Choices {
+    /// What `layers.generation=previous` and a rollback without a number mean: the generation that the default one was
+    /// made from, else the newest that is older.
+    pub fn previous(&self) -> Option<GenerationId> {
+        let default = self.pointers.default?;
+        let parent = self.parent.filter(|parent| self.ids.contains(parent));
+        parent.or_else(|| self.ids.range(..default).next_back().copied())
+    }
+}
+
 /// The generations that a boot may try, in order: the one asked for, then next, default, good, then the others newest
-/// first. `ids` are those that the store has, readable or not.
-pub fn candidates(
-    request: &BootRequest,
-    pointers: &Pointers,
-    ids: &BTreeSet<GenerationId>,
-) -> Vec<GenerationId> {
+/// first.
+pub fn candidates(request: &BootRequest, choices: &Choices) -> Vec<GenerationId> {
     let asked = match request.generation {
         GenerationChoice::Default => None,
         GenerationChoice::Id(id) => Some(id),
-        GenerationChoice::Previous => pointers.default.and_then(|id| previous(id, ids)),
+        GenerationChoice::Previous => choices.previous(),
     };
+    let pointers = &choices.pointers;
     let mut order: Vec<GenerationId> = Vec::new();
     let pointed = [asked, pointers.next, pointers.default, pointers.good].into_iter().flatten();
-    for id in pointed.chain(ids.iter().rev().copied()) {
+    for id in pointed.chain(choices.ids.iter().rev().copied()) {
         if !order.contains(&id) {
             order.push(id);
         }
@@ -115,27 +133,16 @@ pub fn candidates(
 }
 
 /// What to say when the generation that the command line asks for is not there.
-pub fn missing_choice(
-    request: &BootRequest,
-    pointers: &Pointers,
-    ids: &BTreeSet<GenerationId>,
-) -> Option<String> {
+pub fn missing_choice(request: &BootRequest, choices: &Choices) -> Option<String> {
     match request.generation {
-        GenerationChoice::Id(id) if !ids.contains(&id) => {
+        GenerationChoice::Id(id) if !choices.ids.contains(&id) => {
             Some(format!("layers.generation: there is no generation {id}"))
         }
-        GenerationChoice::Previous
-            if pointers.default.and_then(|id| previous(id, ids)).is_none() =>
-        {
+        GenerationChoice::Previous if choices.previous().is_none() => {
             Some("layers.generation: there is no generation before the default one".to_owned())
         }
         _ => None,
     }
-}
-
-/// The newest generation that is older than `id`: what `layers.generation=previous` means.
-pub fn previous(id: GenerationId, ids: &BTreeSet<GenerationId>) -> Option<GenerationId> {
-    ids.range(..id).next_back().copied()
 }
 
 /// Decides how `generation` boots, or why it does not.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::boot::{Pointers, previous};
+use super::boot::{Choices, Pointers};
 use super::{Op, Plan};
 use crate::generation::{self, Generation};
 use crate::id::{Digest, GenerationId};
@@ -166,15 +166,20 @@ impl State {
         self.generations.keys().chain(self.damaged.keys()).copied().collect()
     }
 
-    /// Where a rollback without a number leads: the generation that the default one was made from, else the newest
-    /// that is older.
+    /// What a boot can choose among.
+    pub fn choices(&self) -> Choices {
+        let default = self.pointers.default.and_then(|id| self.generations.get(&id));
+        Choices {
+            pointers: self.pointers,
+            ids: self.ids(),
+            parent: default.and_then(|generation| generation.parent),
+        }
+    }
+
+    /// Where a rollback without a number leads: as [`Choices::previous`], among the readable generations.
     pub fn rollback_target(&self) -> Option<GenerationId> {
-        let default = self.pointers.default?;
-        self.generations
-            .get(&default)
-            .and_then(|generation| generation.parent)
-            .filter(|parent| self.generations.contains_key(parent))
-            .or_else(|| previous(default, &self.generations.keys().copied().collect()))
+        let ids = self.generations.keys().copied().collect();
+        Choices { ids, ..self.choices() }.previous()
     }
 
     /// A number that no generation of this store ever had.
