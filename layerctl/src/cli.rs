@@ -16,19 +16,25 @@ use layers::superblock::Format;
 #[command(version, disable_help_subcommand = true, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Work on the state file system that is mounted at DIR, not on the running system's
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Options of every command")]
     pub(crate) root: Option<PathBuf>,
 
     /// Exit with 77 when there is nothing to change
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     pub(crate) unchanged_exit_77: bool,
 
     /// Log every operation and every program that is started
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "quiet",
+        help_heading = "Options of every command"
+    )]
     pub(crate) verbose: bool,
 
     /// Say nothing but errors and warnings
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Options of every command")]
     pub(crate) quiet: bool,
 
     /// What to do

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use caps::Capability;
+use caps::{CapSet, Capability};
 use layers::exec::{Failure, HostError};
 use layers::id::IdError;
 use layers::plan::change::Refusal;
@@ -124,6 +124,7 @@ impl Error {
             ),
             Self::Superblock { .. } => Some("get or build the image again".into()),
             Self::Id(_) => Some("choose another one, such as python3.13 or 1.0~rc1".into()),
+            Self::Io { source, .. } if is_full(source) => Some(FULL_SOMEWHERE.into()),
             Self::Io { source, .. } => io_hint(source),
             Self::NoProgram { name, source } if source.kind() == io::ErrorKind::NotFound => {
                 Some(format!(
@@ -131,6 +132,7 @@ impl Error {
                     package = package(name)
                 ))
             }
+            Self::Program { name, message } => program_hint(name, message),
             Self::Capability { .. } => Some("run it as root: sudo layerctl …".into()),
             Self::Initramfs(error) => initramfs_hint(error),
             Self::Role(_) => Some("name one or more of them: --role virtio,ext4".into()),
@@ -203,16 +205,41 @@ fn initramfs_hint(error: &initramfs::Error) -> Option<String> {
     })
 }
 
+/// What to do about a full disk that need not be the store's.
+const FULL_SOMEWHERE: &str = "free space there; in a store: layerctl cleanup";
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn io_hint(error: &io::Error) -> Option<String> {
     Some(match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free space: layerctl cleanup".into()
-        }
-        io::ErrorKind::PermissionDenied => "run it as root: sudo layerctl …".into(),
+        _ if is_full(error) => "free space: layerctl cleanup".into(),
+        io::ErrorKind::PermissionDenied => permission_hint(),
         io::ErrorKind::ReadOnlyFilesystem => {
             "mount the file system writable: mount -o remount,rw DIR".into()
         }
         io::ErrorKind::NotFound => "check the path".into(),
+        _ => return None,
+    })
+}
+
+/// The store belongs to root: who may not open it lacks what goes past owners and modes.
+fn permission_hint() -> String {
+    let needed = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_DAC_READ_SEARCH];
+    let lacks = |capability| !caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true);
+    match needed.into_iter().find(|&capability| lacks(capability)) {
+        Some(capability) => {
+            format!("run it as root, this process has no {capability}: sudo layerctl …")
+        }
+        None => "look at the file's owner, mode and mount options".to_owned(),
+    }
+}
+
+fn program_hint(program: &str, message: &str) -> Option<String> {
+    Some(match program {
+        _ if message.contains("No space left on device") => FULL_SOMEWHERE.into(),
+        "tar" => "give a directory, or a whole tar archive: plain, gzip, xz or zstd".into(),
         _ => return None,
     })
 }

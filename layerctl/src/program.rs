@@ -13,6 +13,9 @@ pub(crate) fn command(name: &'static str) -> Program {
     Program { name, command }
 }
 
+/// How many lines of a program's last words are told: the reason comes before the farewell.
+const LINES: usize = 3;
+
 /// A program with its arguments.
 pub(crate) struct Program {
     name: &'static str,
@@ -29,8 +32,10 @@ impl Program {
         if output.status.success() {
             return Ok(output);
         }
-        let words = [&output.stderr, &output.stdout].map(|bytes| last_line(bytes));
-        let message = words.into_iter().flatten().next();
+        let message = [&output.stderr, &output.stdout]
+            .into_iter()
+            .map(|bytes| last_words(bytes))
+            .find(|words| !words.is_empty());
         Err(Error::Program {
             name: self.name,
             message: message.unwrap_or_else(|| output.status.to_string()),
@@ -38,7 +43,8 @@ impl Program {
     }
 }
 
-fn last_line(bytes: &[u8]) -> Option<String> {
+fn last_words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ")
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks at directories and archives")]
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,16 +36,21 @@ impl SourceTree {
             copy
         } else if any(input, &tree::is_marked)? {
             // An overlay's upper: its notes about lowers mean nothing elsewhere and differ from copy to copy.
-            tree::copy_tree(input, &copy)?;
+            let mut links = HashMap::new();
+            tree::copy_tree(&real(input)?, &copy, &mut links)?;
             copy
         } else {
-            input.canonicalize().map_err(|error| Error::io("open", input, error))?
+            real(input)?
         };
         let contents =
             inspect::tree(&root).map_err(|(path, error)| Error::io("read", &path, error))?;
         let newest = newest(&root)?;
         Ok(Self { root, contents, newest })
     }
+}
+
+fn real(input: &Path) -> Result<PathBuf, Error> {
+    input.canonicalize().map_err(|error| Error::io("open", input, error))
 }
 
 fn newest(root: &Path) -> Result<u64, Error> {

@@ -1,7 +1,8 @@
 //! `layerctl man`.
 
-#![expect(clippy::disallowed_methods, reason = "makes the directory of the pages")]
+#![expect(clippy::disallowed_methods, reason = "writes the pages")]
 
+use std::fs;
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
@@ -14,16 +15,19 @@ use crate::error::Error;
 
 pub(super) fn run(args: &Man, context: &Context) -> Result<Outcome, Error> {
     // The subcommands' full names, such as `layerctl set create`, come with it.
-    let mut command = Cli::command();
-    command.build();
-    match &args.output {
-        Some(directory) => write_all(command, directory, context)?,
-        None => context.ui.data(page(&command, &args.command)?)?,
-    }
+    let mut top = Cli::command();
+    top.build();
+    let Some(directory) = &args.output else {
+        context.ui.data(page(find(&top, &args.command)?)?)?;
+        return Ok(Outcome::Done);
+    };
+    fs::create_dir_all(directory).map_err(|error| Error::io("create", directory, error))?;
+    write_all(&top, directory)?;
+    context.ui.say(&format!("wrote the manual pages to {}", directory.display()));
     Ok(Outcome::Done)
 }
 
-fn page(top: &Command, words: &[String]) -> Result<Vec<u8>, Error> {
+fn find<'a>(top: &'a Command, words: &[String]) -> Result<&'a Command, Refusal> {
     let mut command = top;
     for word in words {
         command = command.find_subcommand(word).ok_or_else(|| {
@@ -31,15 +35,21 @@ fn page(top: &Command, words: &[String]) -> Result<Vec<u8>, Error> {
             Refusal::new(what, "see which there are: layerctl --help")
         })?;
     }
+    Ok(command)
+}
+
+fn page(command: &Command) -> Result<Vec<u8>, Error> {
     let mut text = Vec::new();
-    Page::new(command.clone()).render(&mut text).map_err(Error::Output)?;
+    Page::new(command.clone())
+        .source(concat!("layerctl ", env!("CARGO_PKG_VERSION")))
+        .render(&mut text)
+        .map_err(Error::Output)?;
     Ok(text)
 }
 
-fn write_all(command: Command, directory: &Path, context: &Context) -> Result<(), Error> {
-    std::fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(command, directory))
-        .map_err(|error| Error::io("write manual pages to", directory, error))?;
-    context.ui.say(&format!("wrote the manual pages to {}", directory.display()));
-    Ok(())
+fn write_all(command: &Command, directory: &Path) -> Result<(), Error> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    let path = directory.join(format!("{name}.1"));
+    fs::write(&path, page(command)?).map_err(|error| Error::io("write", &path, error))?;
+    command.get_subcommands().try_for_each(|sub| write_all(sub, directory))
 }

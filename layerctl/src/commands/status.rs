@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use layers::generation::Generation;
 use layers::id::GenerationId;
 use layers::plan::change::State;
-use layers::report::BootReport;
+use layers::policy::Mode;
+use layers::report::{BootReport, WritableMount};
 use serde::Serialize;
 
 use super::generations::{GenerationView, marks};
@@ -95,6 +96,7 @@ fn boot(text: &mut String, report: &BootReport, ui: &Ui) {
         report.skipped.iter().map(|one| format!("layer {} was left out: {}", one.name, one.why)),
     );
     problems.extend(report.problems.iter().cloned());
+    problems.extend(report.writable.iter().filter_map(writes));
     if problems.is_empty() {
         return;
     }
@@ -102,6 +104,16 @@ fn boot(text: &mut String, report: &BootReport, ui: &Ui) {
     text.push('\n');
     for problem in problems {
         let _ = writeln!(text, "  {problem}");
+    }
+}
+
+/// What is unusual about writes to a directory in this boot.
+fn writes(mount: &WritableMount) -> Option<String> {
+    let dir = mount.dir;
+    match mount.mode {
+        Mode::Persistent if mount.wiped => Some(format!("/{dir} was wiped")),
+        Mode::Persistent => None,
+        mode => Some(format!("/{dir} is {mode}: what is written is gone at power-off")),
     }
 }
 

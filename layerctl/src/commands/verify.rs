@@ -117,7 +117,7 @@ fn hint(layout: &Layout, digest: &Digest, verdict: &str, users: &[GenerationId])
     let again = "layerctl install FILE (a base: layerctl base import FILE)";
     match (verdict, users) {
         ("missing", _) => format!("bring its file back: {again}"),
-        (_, []) => format!("no generation uses it: rm {}", path.display()),
+        (_, []) => "no generation uses it: layerctl cleanup".to_owned(),
         _ => format!("take the bad file away and bring a good one: rm {}; {again}", path.display()),
     }
 }
@@ -138,7 +138,11 @@ fn records(store: &Store) -> Vec<Record> {
     let pointers = state.damaged_pointers.iter().map(|(path, why)| Record {
         path: path.display().to_string(),
         why: why.clone(),
-        hint: "choose the generation to boot: layerctl rollback ID".to_owned(),
+        hint: if [layout.default(), layout.next()].contains(path) {
+            "choose the generation to boot: layerctl rollback ID".to_owned()
+        } else {
+            format!("boots go on without it: rm {}", path.display())
+        },
     });
     manifests.chain(generations).chain(pointers).collect()
 }

@@ -1,0 +1,21 @@
+//! The command as people see it: standard output, standard error and exit code of each call, on real images and stores.
+//!
+//! They run as root: images are mounted to look inside, and some state file systems are mounted in a mount namespace of
+//! their own.
+
+#![expect(clippy::disallowed_methods, reason = "tests make files, stores and processes")]
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+
+mod bad_image;
+mod bad_store;
+mod base;
+mod build;
+mod documents;
+mod generations;
+mod initrd;
+mod install;
+mod plan;
+mod running_system;
+mod sets;
+mod verify;
+mod world;
