@@ -97,7 +97,7 @@ fn manifest(name: Name, version: Version, kind: Kind) -> Manifest {
     }
 }
 
-/// Reads `NAME VERSION [requires=a,b] [arch=A] [bytes=TITLE-OF-ANOTHER] [base] [required]`.
+/// Reads `NAME VERSION [requires=a,b] [dirs=a,b] [arch=A] [bytes=TITLE-OF-ANOTHER] [base] [required]`.
 fn described(words: &str) -> Manifest {
     let mut words = words.split_whitespace();
     let mut next = || words.next().unwrap();
@@ -107,6 +107,7 @@ fn described(words: &str) -> Manifest {
             ("requires", names) => {
                 manifest.requires = names.split(',').map(|name| name.parse().unwrap()).collect();
             }
+            ("dirs", names) => manifest.dirs = names.split(',').map(str::to_owned).collect(),
             ("arch", architecture) => manifest.architecture = architecture.into(),
             ("bytes", other) => manifest.digest = digest(&other.replace('_', " ")),
             ("base", _) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Decision, Draft, ImageFile, Refusal, Request, State, next_boot, publish};
+use super::{Decision, Draft, ImageFile, Refusal, Request, State, fit, next_boot, publish};
 use crate::generation::Base;
 use crate::id::SetName;
 use crate::layout::Layout;
@@ -37,6 +37,7 @@ pub fn import_base(
         return Ok(Decision::unchanged(format!("{} is the base already", manifest.title())));
     }
     draft.base = base;
+    fit::check(&draft, state, &[image])?;
     let (generation, ops) = publish(state, layout, request, draft, &[image])?;
     Ok(Decision {
         plan: super::Plan { ops },

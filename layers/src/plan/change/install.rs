@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Decision, Draft, ImageFile, Plan, Refusal, Request, State, next_boot, publish};
+use super::{Decision, Draft, ImageFile, Plan, Refusal, Request, State, fit, next_boot, publish};
 use crate::generation::{Generation, Layer};
 use crate::id::{Name, SetName};
 use crate::layout::Layout;
-use crate::manifest::{ANY_ARCHITECTURE, Kind, Manifest};
+use crate::manifest::{Kind, Manifest};
 
 /// What `layerctl install` was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn install(
         let titles: Vec<String> = wanted.iter().map(|manifest| manifest.title()).collect();
         return Ok(Decision::unchanged(format!("already installed: {}", titles.join(", "))));
     }
-
+    fit::check(&draft, state, &files)?;
     let (generation, ops) = publish(state, layout, request, draft, &files)?;
     summary.push(next_boot(generation.id));
     Ok(Decision { plan: Plan { ops }, summary })
@@ -155,28 +155,7 @@ fn wanted_manifests<'a>(
         order.push(manifest);
     }
 
-    if let Some(base) = state.manifests.get(&start.base.digest) {
-        order.iter().try_for_each(|manifest| check_architecture(manifest, base))?;
-    }
     Ok(order)
-}
-
-/// A layer is of its base's architecture, or of none.
-fn check_architecture(layer: &Manifest, base: &Manifest) -> Result<(), Refusal> {
-    let fits_all = |manifest: &Manifest| manifest.architecture == ANY_ARCHITECTURE;
-    if layer.architecture == base.architecture || fits_all(layer) || fits_all(base) {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        format!(
-            "layer {} is for {}, the base {} for {}",
-            layer.title(),
-            layer.architecture,
-            base.title(),
-            base.architecture
-        ),
-        format!("get the layer's {} image", base.architecture),
-    ))
 }
 
 /// The manifest of an installed layer: asking for it by name must not change its version.

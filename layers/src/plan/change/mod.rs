@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::manifest::Manifest;
 
 mod base;
+mod fit;
 mod install;
 mod pointer;
 mod sets;
