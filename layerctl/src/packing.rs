@@ -104,8 +104,9 @@ fn erofs(context: &Context, tree: &SourceTree, recipe: &Recipe, image: &Path) ->
     let mut mkfs = program::command("mkfs.erofs");
     let command = &mut mkfs.command;
     let epoch = context.environment.epoch;
-    // lz4hc reads fastest of all, and every kernel with compressed EROFS has it.
-    command.args(["--quiet", "-zlz4hc,9", "-C16384"]);
+    // LZ4 reads fastest, and every kernel with compressed EROFS has it. lz4hc saves a tenth of the bytes for seven times
+    // the time, and crawls at 2 MB/s over what cannot be compressed (erofs-utils 1.5).
+    command.args(["--quiet", "-zlz4", "-C16384"]);
     command.arg(format!("-T{}", epoch.unwrap_or(tree.newest)));
     // Before erofs-utils 1.8, -T gives this time to every file too.
     if epoch.is_none() && help.contains("--mkfs-time") {

@@ -56,7 +56,9 @@ pub(crate) struct Lacking {
 /// Chooses the modules for `roles` and for the stack of images.
 pub(super) fn select(kernel: &str, index: &Index, roles: &[Role]) -> Result<Selection, Lacking> {
     let mut selection = Selection { kernel: kernel.to_owned(), ..Selection::default() };
-    selection.take(index, BASE, "the stack of images")?;
+    for modules in BASE {
+        selection.take(index, modules, "the stack of images")?;
+    }
     for role in roles.iter().copied().collect::<BTreeSet<_>>() {
         selection.take(index, role.modules(), &format!("role {role}"))?;
     }
@@ -178,6 +180,23 @@ mod tests {
     fn the_list_is_the_one_that_init_reads() {
         let selection = select("6.12.0-test", &index(), &[Role::Ext4, Role::Virtio]).unwrap();
         assert_eq!(selection.to_string(), EXAMPLE);
+    }
+
+    #[test]
+    fn the_modules_of_an_image_wait_for_one() {
+        let dep = "overlay.ko:\nloop.ko:\nsquashfs.ko:\nerofs.ko: libcrc32c.ko\nlibcrc32c.ko:\n";
+        let index = Index::parse(Texts { dep, ..Texts::default() });
+        let list = select("6.12", &index, &[]).unwrap().to_string();
+        let occasions: Vec<_> = list.lines().filter(|line| !line.starts_with("module ")).collect();
+        assert_eq!(
+            occasions,
+            [
+                "kernel 6.12",
+                "boot overlay",
+                "filesystem squashfs loop squashfs",
+                "filesystem erofs loop erofs",
+            ]
+        );
     }
 
     #[test]
