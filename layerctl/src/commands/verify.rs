@@ -85,8 +85,10 @@ fn images(store: &Store, ui: &Ui) -> Vec<Image> {
         let hint = why.as_ref().map(|_| hint(&store.layout, &digest, verdict, &generations));
         Image { digest: digest.to_string(), title, verdict, why, generations, hint }
     };
-    let images = verify::all(state).into_iter().map(look).collect();
+    let mut images: Vec<Image> = verify::all(state).into_iter().map(look).collect();
     bar.finish_and_clear();
+    // By what people call them; nameless ones last.
+    images.sort_by_cached_key(|image| (image.title.is_none(), image.title.clone()));
     images
 }
 
