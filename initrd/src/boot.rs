@@ -15,6 +15,7 @@ use layers::plan::check::check_boot;
 use layers::plan::{Op, Overlay, Plan};
 use layers::report::{self, BootReport, FailedCandidate};
 use layers::store::{self, StoreError, facts, read};
+use layers::superblock::Format;
 use log::{error, info, warn};
 use thiserror::Error;
 
@@ -43,6 +44,19 @@ pub enum BootError {
 /// Looks at a mounted root and finds the program to start in it; the error is the reason why it can't be entered.
 pub type FindInit<'a> = dyn Fn(&Path) -> Result<PathBuf, String> + 'a;
 
+/// Loads the kernel's driver for images of a format. What goes wrong is its own to tell; the mount then fails.
+pub type LoadDriver<'a> = dyn FnMut(Format) + 'a;
+
+/// What a boot does to the machine.
+pub struct Effects<'a> {
+    /// Carries plans out.
+    pub host: &'a mut dyn Host,
+    /// Called before images of a format are mounted.
+    pub load_driver: &'a mut LoadDriver<'a>,
+    /// Looks at each root that was mounted.
+    pub find_init: &'a FindInit<'a>,
+}
+
 /// A root that is mounted and can be entered.
 #[derive(Debug)]
 pub struct Booted {
@@ -57,8 +71,7 @@ pub fn boot(
     request: &BootRequest,
     machine: &Machine,
     paths: &BootPaths,
-    host: &mut dyn Host,
-    find_init: &FindInit<'_>,
+    effects: &mut Effects<'_>,
 ) -> Result<Booted, BootError> {
     let layout = store::open(&paths.state())?;
     let (choices, damaged) = choices(request, &layout)?;
@@ -73,10 +86,10 @@ pub fn boot(
     let order = candidates(request, &choices);
     let mut failed = Vec::new();
     for (place, &id) in order.iter().enumerate() {
-        let attempt = Attempt { request, paths, layout: &layout, id, find_init };
-        match attempt.run(facts.clone(), host) {
+        let attempt = Attempt { request, paths, layout: &layout, id };
+        match attempt.run(facts.clone(), effects) {
             Ok((mut plan, init)) => {
-                plan.problems.extend(write_records(&plan.records, host));
+                plan.problems.extend(write_records(&plan.records, effects.host));
                 return Ok(Booted { report: report(machine, id, plan, problems, failed), init });
             }
             Err(why) => {
@@ -149,6 +162,19 @@ fn report(
     }
 }
 
+/// The formats of the images that a plan mounts, each once.
+fn formats(plan: &Plan) -> Vec<Format> {
+    let mut formats = Vec::new();
+    for op in &plan.ops {
+        if let Op::MountImage { format, .. } = op
+            && !formats.contains(format)
+        {
+            formats.push(*format);
+        }
+    }
+    formats
+}
+
 fn unmount(plan: &Plan, done: usize, host: &mut dyn Host) {
     for left in undo(plan, done, host) {
         warn!("{left}");
@@ -161,7 +187,6 @@ struct Attempt<'a> {
     paths: &'a BootPaths,
     layout: &'a Layout,
     id: GenerationId,
-    find_init: &'a FindInit<'a>,
 }
 
 impl Attempt<'_> {
@@ -170,7 +195,7 @@ impl Attempt<'_> {
     fn run(
         &self,
         mut facts: BootFacts,
-        host: &mut dyn Host,
+        effects: &mut Effects<'_>,
     ) -> Result<(BootPlan, PathBuf), String> {
         let generation = read::generation(self.layout, self.id)?;
         facts.images = facts::images(self.layout, &generation);
@@ -182,16 +207,17 @@ impl Attempt<'_> {
                 let ops = plan.plan.ops.iter().chain(&plan.records.ops);
                 ops.for_each(|op| warn!("plan: {op}"));
             }
-            let Err(failure) = execute(&plan.plan, host) else {
-                return match (self.find_init)(&self.paths.sysroot) {
+            formats(&plan.plan).into_iter().for_each(&mut effects.load_driver);
+            let Err(failure) = execute(&plan.plan, effects.host) else {
+                return match (effects.find_init)(&self.paths.sysroot) {
                     Ok(init) => Ok((plan, init)),
                     Err(why) => {
-                        unmount(&plan.plan, plan.plan.ops.len(), host);
+                        unmount(&plan.plan, plan.plan.ops.len(), effects.host);
                         Err(why)
                     }
                 };
             };
-            unmount(&plan.plan, failure.done, host);
+            unmount(&plan.plan, failure.done, effects.host);
             self.learn(&plan, &generation, failure, &mut facts)?;
         }
     }

@@ -1,11 +1,12 @@
 //! PID 1 of the initramfs: finds the state file system, boots a generation from it, or says why it cannot.
 
 #![expect(clippy::disallowed_methods, reason = "a program: reads the command line, ends in execve")]
+#![no_main]
 
-use std::{env, fs, io::Write, path::Path, process::ExitCode, time::Duration};
+use std::{env, ffi::c_int, fs, io::Write, path::Path, time::Duration};
 
 use initrd::{
-    boot::{self, BootError, Booted, Machine},
+    boot::{self, BootError, Booted, Effects, Machine},
     devices::{BlockDevice, wait},
     early, failure,
     failure::{Ending, Failure},
@@ -15,16 +16,26 @@ use initrd::{
     steps::Steps,
     uevent::Listener,
 };
-use layers::{cmdline::BootRequest, host::LinuxHost, layout::BootPaths};
+use layers::{cmdline::BootRequest, host::LinuxHost, layout::BootPaths, superblock::Format};
 use log::{LevelFilter, error, info};
 
-fn main() -> ExitCode {
+/// Where the C library's start-up code begins.
+///
+/// Rust's own start-up would come first otherwise. It readies a message for a stack overflow, for which the C library
+/// reads /proc/self/maps by scanf(3): 120 KiB of code that PID 1 has no use for. It also gives up where there is no
+/// console, while a boot needs none.
+#[expect(
+    unsafe_code,
+    reason = "a name that the linker looks for; no other function of this program has it"
+)]
+#[unsafe(no_mangle)]
+extern "C" fn main() -> c_int {
     let mut steps = Steps::new();
     if std::process::id() != 1 {
         eprintln!(
             "layers-init is started by the kernel as PID 1 of an initramfs; layerctl initrd builds one"
         );
-        return ExitCode::FAILURE;
+        return 1;
     }
     let mounted = early::mount_all();
     let rate_limit = kmsg::start(LevelFilter::Info);
@@ -58,7 +69,7 @@ fn start(
     steps: &mut Steps,
 ) -> Result<Booted, Failure> {
     let paths = BootPaths::default();
-    let device = find_state(request, &machine, steps)
+    let (device, mut modules) = find_state(request, &machine, steps)
         .map_err(|problem| Failure { problem: Some(problem), ..Failure::default() })?;
     let failed =
         |problem| Failure { problem, state: Some(device.to_string()), candidates: Vec::new() };
@@ -68,7 +79,17 @@ fn start(
 
     let find_init =
         |root: &Path| handover::check(root, request.init.as_deref()).map_err(|e| e.to_string());
-    let booted = boot::boot(request, &machine, &paths, &mut LinuxHost::new(), &find_init);
+    let mut load_driver = |format: Format| {
+        if let Err(error) = modules.load_for_filesystem(format.name()) {
+            error!("{error}");
+        }
+    };
+    let mut effects = Effects {
+        host: &mut LinuxHost::new(),
+        load_driver: &mut load_driver,
+        find_init: &find_init,
+    };
+    let booted = boot::boot(request, &machine, &paths, &mut effects);
     let mut booted = booted.map_err(|error| match error {
         BootError::Store(error) => failed(Some(error.to_string())),
         BootError::NoCandidate(candidates) => Failure { candidates, ..failed(None) },
@@ -82,12 +103,13 @@ fn start(
     Ok(booted)
 }
 
-/// Finds the state device and loads its file system's driver; the error is for the failure screen.
+/// Finds the state device and loads its file system's driver; gives the other modules too, for what is mounted later.
+/// The error is for the failure screen.
 fn find_state(
     request: &BootRequest,
     machine: &Machine,
     steps: &mut Steps,
-) -> Result<BlockDevice, String> {
+) -> Result<(BlockDevice, Modules), String> {
     steps.done("first mounts");
     let events = Listener::open().map_err(|error| error.to_string())?;
     let running = machine.kernel.as_deref().ok_or("the kernel does not tell its version")?;
@@ -106,7 +128,7 @@ fn find_state(
         modules.load_for_filesystem(filesystem.kind.driver()).map_err(|error| error.to_string())?;
     }
     steps.done("file system driver");
-    Ok(device)
+    Ok((device, modules))
 }
 
 /// Mounts the state file system; gives why it cannot be written, if it can't.

@@ -8,12 +8,13 @@
 )]
 
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use initrd::boot::{BootError, Booted, Machine, boot};
+use initrd::boot::{BootError, Booted, Effects, FindInit, Machine, boot};
 use layers::{
     cmdline::BootRequest,
     host::Recorder,
@@ -21,6 +22,7 @@ use layers::{
     layout::{BootPaths, Layout},
     policy::Mode,
     store::{read, stage},
+    superblock::Format,
 };
 
 /// A store with two bases and a layer, in generations 1 (old base), 2 (new base, the default) and 3 (new base, layer).
@@ -31,6 +33,8 @@ struct Store {
     old: Digest,
     new: Digest,
     layer: Digest,
+    /// What drivers were asked for.
+    drivers: RefCell<Vec<Format>>,
 }
 
 impl Store {
@@ -45,7 +49,15 @@ impl Store {
         let layout = Layout::new(&paths.state());
         let [old, new, layer] =
             ["old", "new", "layer"].map(|text| image(&layout, directory.path(), text));
-        let store = Self { _directory: directory, paths, layout, old, new, layer };
+        let store = Self {
+            _directory: directory,
+            paths,
+            layout,
+            old,
+            new,
+            layer,
+            drivers: RefCell::default(),
+        };
         store.generation(1, store.old, None);
         store.generation(2, store.new, None);
         store.generation(3, store.new, Some(""));
@@ -79,11 +91,19 @@ impl Store {
     }
 
     fn boot(&self, cmdline: &str, mut host: Recorder<'_>) -> Result<Booted, BootError> {
+        self.boot_on(cmdline, &mut host, &|_: &Path| Ok(PathBuf::from("/sbin/init")))
+    }
+
+    fn boot_on(
+        &self,
+        cmdline: &str,
+        host: &mut Recorder<'_>,
+        find_init: &FindInit<'_>,
+    ) -> Result<Booted, BootError> {
         let request = BootRequest::parse(cmdline);
         let machine = Machine { cmdline: cmdline.to_owned(), ..Machine::default() };
-        boot(&request, &machine, &self.paths, &mut host, &|_: &Path| {
-            Ok(PathBuf::from("/sbin/init"))
-        })
+        let load_driver = &mut |format| self.drivers.borrow_mut().push(format);
+        boot(&request, &machine, &self.paths, &mut Effects { host, load_driver, find_init })
     }
 
     /// Which generation boots, and what the ones before it died of.
@@ -114,6 +134,15 @@ fn the_default_boots_when_nothing_is_wrong() {
     assert_eq!(store.booted("", Recorder::new()), (3, vec![]));
     assert_eq!(store.booted("layers.generation=previous", Recorder::new()), (2, vec![]));
     assert_eq!(store.booted("layers.generation=1", Recorder::new()), (1, vec![]));
+}
+
+#[test]
+fn the_driver_of_each_image_format_is_asked_for_once_before_each_attempt() {
+    let store = Store::new();
+    store.boot("", Recorder::new()).unwrap();
+    assert_eq!(store.drivers.take(), [Format::Squashfs]);
+    store.boot("", Recorder::new().refuse("/layer/htop")).unwrap();
+    assert_eq!(store.drivers.take(), [Format::Squashfs, Format::Squashfs]);
 }
 
 #[test]
@@ -168,9 +197,8 @@ fn a_damaged_pointer_is_told_and_the_newest_generation_boots() {
 fn a_layer_that_does_not_mount_is_left_out_and_its_mounts_are_undone() {
     let store = Store::new();
     let mut host = Recorder::new().refuse("/layer/htop");
-    let request = BootRequest::default();
     let find = |_: &Path| Ok(PathBuf::from("/sbin/init"));
-    let booted = boot(&request, &Machine::default(), &store.paths, &mut host, &find).unwrap();
+    let booted = store.boot_on("", &mut host, &find).unwrap();
     assert_eq!(booted.report.generation.get(), 3);
     assert_eq!(booted.report.layers, []);
     assert!(booted.report.skipped[0].why.starts_with("its image cannot be mounted: "));
@@ -211,8 +239,7 @@ fn a_root_without_init_is_left_and_unmounted() {
     let store = Store::new();
     let mut host = Recorder::new();
     let find = |_: &Path| Err("there is no init".to_owned());
-    let request = BootRequest::default();
-    let error = boot(&request, &Machine::default(), &store.paths, &mut host, &find).unwrap_err();
+    let error = store.boot_on("", &mut host, &find).unwrap_err();
     let BootError::NoCandidate(failed) = error else { panic!("{error}") };
     let ids: Vec<GenerationId> = failed.iter().map(|failed| failed.id).collect();
     assert_eq!(ids, ["3", "2", "1"].map(|id| id.parse().unwrap()));

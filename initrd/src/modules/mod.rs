@@ -129,7 +129,8 @@ impl Modules {
 
     /// Loads the modules for the devices that are there already, from the `modalias` files below `sys`.
     ///
-    /// Every device with a modalias belongs to a bus, so the buses' lists name them all without a walk of the tree.
+    /// Every device with a modalias belongs to a bus, so the buses' lists name them all without a walk of the tree. A bus
+    /// that no alias can be about is passed over.
     pub fn load_for_present_devices(&mut self, sys: &Path) -> Vec<Error> {
         let mut errors = Vec::new();
         if self.table.aliases.is_empty() {
@@ -140,6 +141,9 @@ impl Modules {
         };
         let mut aliases = BTreeSet::new();
         for bus in buses.flatten() {
+            if !self.table.may_be_on(&bus.file_name().to_string_lossy()) {
+                continue;
+            }
             let Ok(devices) = fs::read_dir(bus.path().join("devices")) else {
                 continue;
             };
@@ -173,7 +177,7 @@ impl Modules {
         for needed in &module.needs {
             self.load(needed)?;
         }
-        insert(name, &self.directory.join(&module.file), self.parameters.of(name))
+        insert(name, &self.directory.join(&module.file), &self.parameters.of(name))
     }
 }
 

@@ -87,6 +87,17 @@ impl FromStr for Table {
 }
 
 impl Table {
+    /// Whether a device on the bus of this name can have a modalias that calls for a module.
+    ///
+    /// A modalias begins with the name of its device's bus, but those from ACPI and from a device tree, which devices on
+    /// any bus can have (Linux, scripts/mod/file2alias.c).
+    pub fn may_be_on(&self, bus: &str) -> bool {
+        self.aliases.iter().any(|Alias { pattern, .. }| {
+            let own = pattern.strip_prefix(bus).is_some_and(|rest| rest.starts_with(':'));
+            own || pattern.starts_with("acpi") || pattern.starts_with("of:")
+        })
+    }
+
     fn take(&mut self, line: &str) -> Option<()> {
         let (statement, rest) = line.split_once(' ')?;
         let mut words = rest.split(' ');
@@ -162,6 +173,18 @@ mod tests {
             let error = format!("kernel 6\n{line}\n").parse::<Table>().unwrap_err();
             assert_eq!(error, Error { number: 2, text: line.into() });
         }
+    }
+
+    #[test]
+    fn a_bus_without_an_alias_is_known_unless_firmware_names_devices() {
+        let table: Table = "alias pci:v*bc01* ahci\nalias usb:v* uas\n".parse().unwrap();
+        assert!(table.may_be_on("pci") && table.may_be_on("usb"));
+        assert!(!table.may_be_on("pci_express") && !table.may_be_on("platform"));
+        for alias in ["acpi*:ACPI0012:*", "of:N*T*Cvendor,disk"] {
+            let table: Table = format!("alias {alias} nfit\n").parse().unwrap();
+            assert!(table.may_be_on("platform"), "{alias}");
+        }
+        assert!(!Table::default().may_be_on("pci"));
     }
 
     proptest! {
