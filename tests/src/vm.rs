@@ -19,21 +19,21 @@
 
 mod console;
 mod disk;
+mod early;
+mod guest;
 mod plain;
 mod proto;
 mod shell;
 
 pub use disk::{DiskError, Filesystem, make_disk};
+pub use guest::Guest;
 pub use shell::{Reply, Shell};
 
 use crate::files::FileError;
 use crate::process;
-use crate::workspace::Workspace;
-use console::Console;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 /// Chooses QEMU's accelerator: `LAYERCTL_TEST_ACCEL=kvm`; without it tcg, which runs everywhere.
 pub const ACCELERATOR_VARIABLE: &str = "LAYERCTL_TEST_ACCEL";
@@ -63,6 +63,16 @@ pub enum VmError {
         machine: String,
         /// What was waited for.
         expected: String,
+        /// The last lines of the console.
+        console: String,
+    },
+    /// The kernel failed before it started init, so nothing of the project had run.
+    #[error("{machine}: the kernel failed before init was started: {line}\n{console}")]
+    Early {
+        /// The machine's name.
+        machine: String,
+        /// What the kernel said first.
+        line: String,
         /// The last lines of the console.
         console: String,
     },
@@ -213,12 +223,7 @@ impl Machine {
 
     /// Starts the machine with its console in the caller's hands. It ends when the returned guest is dropped.
     pub fn start(&self) -> Result<Guest, VmError> {
-        let log = Workspace::here().machine(&self.name).join("console.log");
-        let mut command = self.command("stdio");
-        command.args(["-monitor", "none"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(VmError::Start)?;
-        Ok(Guest { console: Console::new(&self.name, child, &log)? })
+        Guest::start(&self.name, &mut self.command(guest::SERIAL))
     }
 
     /// The command that runs the machine; `serial` is the value of QEMU's `-serial`.
@@ -240,8 +245,8 @@ impl Machine {
     }
 }
 
-/// Console settings without questions to a terminal that isn't there; units that no test looks at.
-const QUICK_SYSTEMD: &[&str] = &[
+/// Words for the kernel command line: console settings without questions to a terminal that isn't there, and fewer units.
+pub const QUICK_SYSTEMD: &[&str] = &[
     "systemd.log_color=no",
     "systemd.tty.term.console=dumb systemd.tty.rows.console=24 systemd.tty.columns.console=200",
     "systemd.tty.term.ttyS0=dumb systemd.tty.rows.ttyS0=24 systemd.tty.columns.ttyS0=200",
@@ -256,46 +261,5 @@ fn accelerator_of_environment() -> String {
     match std::env::var(ACCELERATOR_VARIABLE) {
         Ok(name) if !name.is_empty() && name != "tcg" => name,
         _ => "tcg,thread=multi".to_owned(),
-    }
-}
-
-/// A running machine.
-#[derive(Debug)]
-pub struct Guest {
-    console: Console,
-}
-
-impl Guest {
-    /// Waits until the console has said `text`, after what was waited for before; returns what it said up to there.
-    pub fn wait_for(&mut self, text: &str, deadline: Duration) -> Result<String, VmError> {
-        self.console.wait_for(text, deadline)
-    }
-
-    /// Types bytes on the console.
-    pub fn type_in(&mut self, text: &str) -> Result<(), VmError> {
-        self.console.write(text)
-    }
-
-    /// Everything the console has said so far, without terminal control sequences.
-    pub fn said(&self) -> &str {
-        self.console.said()
-    }
-
-    /// Waits for the automatic log-in of a booted system and takes its shell.
-    pub fn log_in(&mut self, deadline: Duration) -> Result<Shell<'_>, VmError> {
-        self.console.wait_for("(automatic login)", deadline)?;
-        self.console.wait_for("# ", deadline)?;
-        Shell::take(&mut self.console)
-    }
-
-    /// Waits for the shell of a machine that was started with `init=/bin/sh` and takes it.
-    pub fn bare_shell(&mut self, deadline: Duration) -> Result<Shell<'_>, VmError> {
-        self.console.wait_for("job control turned off", deadline)?;
-        Shell::take(&mut self.console)
-    }
-
-    /// Waits until the machine has switched itself off.
-    pub fn wait_for_exit(&mut self, deadline: Duration) -> Result<(), VmError> {
-        self.console.wait_for_exit(deadline)
     }
 }

@@ -115,3 +115,16 @@ fn a_machine_reboots_in_place_and_keeps_a_scratch_disk() -> Result<(), Failure> 
     assert!(before == files::read(&image)?, "the image was written to");
     Ok(())
 }
+
+#[test]
+fn a_kernel_that_fails_before_init_is_started_once_more() -> Result<(), Failure> {
+    let prepared = prepare("harness-early")?;
+    let mut guest = Machine::new("harness-early", &prepared.kernel, &prepared.initrd)
+        .append("rdinit=/nothing panic=0")
+        .start()?;
+    let error = guest.wait_for("layers-init: ", BOOT).unwrap_err();
+    assert!(matches!(error, VmError::Early { .. }), "{error}");
+    assert!(error.to_string().contains("Kernel panic - not syncing: VFS"), "{error}");
+    assert_eq!(guest.said().matches("Linux version ").count(), 2);
+    Ok(())
+}

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "deadlines need a clock")]
 
 use super::VmError;
+use super::early;
 use super::plain::Plain;
 use crate::files;
 use crate::process::last_lines;
@@ -26,6 +27,8 @@ pub(super) struct Console {
     said: String,
     /// Where in `said` the next search starts.
     searched: usize,
+    /// Where in `said` the run of the machine starts that is looked at for early faults.
+    run: usize,
 }
 
 impl Console {
@@ -46,6 +49,7 @@ impl Console {
             plain: Plain::default(),
             said: String::new(),
             searched: 0,
+            run: 0,
         };
         files::make_dir(log.parent().unwrap_or(log))?;
         let log = std::sync::Arc::new(files::create(log)?);
@@ -82,8 +86,21 @@ impl Console {
                 self.searched += length;
                 return Ok(before);
             }
+            if let Some(line) = early::fault(self.said.get(self.run..).unwrap_or_default()) {
+                return Err(VmError::Early {
+                    machine: self.machine.clone(),
+                    line: line.to_owned(),
+                    console: last_lines(&self.said, LINES_SHOWN),
+                });
+            }
             self.receive(end).map_err(|e| self.missed(e, &format!("{text:?}"), deadline))?;
         }
+    }
+
+    /// What was said so far counts no more: neither as an early fault nor as what is waited for.
+    pub(super) fn forget(&mut self) {
+        self.run = self.said.len();
+        self.searched = self.said.len();
     }
 
     pub(super) fn wait_for_exit(&mut self, deadline: Duration) -> Result<(), VmError> {

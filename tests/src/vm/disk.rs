@@ -29,7 +29,7 @@ pub enum Filesystem {
     Ext4,
     /// Btrfs.
     Btrfs,
-    /// XFS; at least 300 MiB.
+    /// XFS; at least 300 MiB, and more than twice the largest file.
     Xfs,
 }
 
@@ -60,7 +60,8 @@ pub fn make_disk(
             let protofile = image.with_extension("proto");
             files::write(&protofile, proto::text(from)?)?;
             let mut command = mkfs("mkfs.xfs");
-            command.args(["-q", "-f", "-L", label, "-p"]).arg(&protofile);
+            // mkfs.xfs 6.1 writes a file that does not fit into one group over the next group's header.
+            command.args(["-q", "-f", "-d", "agcount=2", "-L", label, "-p"]).arg(&protofile);
             process::run(command.arg(image))?;
             files::remove_file(&protofile)?;
         }

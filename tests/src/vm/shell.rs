@@ -77,6 +77,22 @@ impl<'a> Shell<'a> {
 
     /// Switches off a machine without systemd: everything is written and read-only first.
     pub fn power_off_kernel(&mut self) -> Result<(), VmError> {
-        self.send("sync; echo u >/proc/sysrq-trigger; echo o >/proc/sysrq-trigger")
+        self.end_kernel('o')
+    }
+
+    /// Restarts a machine without systemd, as [`power_off_kernel`](Self::power_off_kernel) switches one off.
+    pub fn reboot_kernel(&mut self) -> Result<(), VmError> {
+        self.end_kernel('b')
+    }
+
+    /// Ends the kernel with a key of SysRq (Linux, Documentation/admin-guide/sysrq.rst).
+    ///
+    /// The remount goes on in the background; a journal is clean when the kernel has said that it is done.
+    fn end_kernel(&mut self, key: char) -> Result<(), VmError> {
+        self.send(&format!(
+            "sync; echo u >/proc/sysrq-trigger; \
+             until dmesg | grep -q 'Emergency Remount complete'; do :; done; \
+             echo {key} >/proc/sysrq-trigger"
+        ))
     }
 }
