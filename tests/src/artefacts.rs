@@ -52,6 +52,8 @@ pub struct Artefacts {
     pub initrd: PathBuf,
     /// The base image.
     pub base: PathBuf,
+    /// The same base as EROFS, with its manifest beside it.
+    pub erofs_base: PathBuf,
     /// The layer images, each with its manifest beside it, in a directory of their own.
     pub layers: PathBuf,
     /// A directory to fill a state file system with: an initialised store with the base in it.
@@ -71,6 +73,7 @@ impl Artefacts {
             initrd: initrd(workspace, &key, &programs, &tree)?,
             layers: layer_images(workspace, &key, &programs, &unpacked)?,
             state: state(workspace, &key, &programs, &base)?,
+            erofs_base: erofs_base(workspace, &key, &programs, &base)?,
             base,
             layerctl: programs.layerctl,
         };
@@ -152,6 +155,27 @@ fn state(
         process::run(layerctl(&["base", "import"]).arg(base))?;
         Ok(())
     })
+}
+
+/// Makes the base anew as EROFS, by way of its files; they are root's where root calls.
+fn erofs_base(
+    workspace: &Workspace,
+    key: &Key,
+    programs: &Programs,
+    base: &Path,
+) -> Result<PathBuf, ArtefactsError> {
+    let key = key.clone().with(path_bytes(base));
+    let dir = cache::directory(workspace, "erofs", &key, |dir| {
+        let tree = dir.join("tree");
+        let mut unpack = process::command("unsquashfs");
+        process::run(unpack.args(["-no-progress", "-quiet", "-d"]).arg(&tree).arg(base))?;
+        let mut build = process::command(&programs.layerctl);
+        build.arg("build").arg(&tree).args(["--kind", "base", "--format", "erofs"]);
+        build.args(["--name", "debian", "--version", "13-erofs", "-o"]);
+        process::run(build.arg(dir.join("base.erofs")))?;
+        Ok::<_, ArtefactsError>(files::remove_tree(&tree)?)
+    })?;
+    Ok(dir.join("base.erofs"))
 }
 
 fn path_bytes(path: &Path) -> &[u8] {

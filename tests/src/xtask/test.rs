@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long each level takes")]
 
 use super::TaskError;
-use crate::base::{Builder, Tree};
+use crate::artefacts::Artefacts;
 use crate::process::{self, ProcessError};
 use crate::tools;
 use crate::workspace::Workspace;
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), TaskError> {
 
 /// Builds what the machines are made of.
 fn prepare(workspace: &Workspace) -> Result<(), TaskError> {
-    Tree::build(workspace, Builder::Mmdebstrap)?;
+    Artefacts::build(workspace)?;
     Ok(())
 }
 

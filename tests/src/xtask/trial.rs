@@ -8,6 +8,7 @@ use crate::tools;
 use crate::vm::{Drive, Filesystem, Machine, make_disk};
 use crate::workspace::Workspace;
 use clap::Args;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 /// The size of the state disk in MiB; the file is sparse.
@@ -18,6 +19,9 @@ pub(super) struct TryArguments {
     /// Start from a new state disk, without what earlier runs installed
     #[arg(long)]
     fresh: bool,
+    /// The state disk [default: target/try/state.img, which keeps what was done from one run to the next]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
     /// Words to add to the kernel command line, such as layers.ephemeral
     append: Vec<String>,
 }
@@ -26,13 +30,14 @@ pub(super) fn run(arguments: &TryArguments) -> Result<(), TaskError> {
     tools::provide()?;
     let workspace = Workspace::here();
     let artefacts = Artefacts::build(&workspace)?;
-    let dir = workspace.target().join("try");
-    let (state, media) = (dir.join("state.img"), dir.join("media.img"));
+    let own = workspace.target().join("try/state.img");
+    let state = arguments.state.clone().unwrap_or(own);
+    let media = state.with_extension("media");
     if arguments.fresh {
         files::remove_file(&state)?;
     }
     if !files::exists(&state) {
-        let new = dir.join("state.new");
+        let new = state.with_extension("new");
         make_disk(Filesystem::Ext4, "layers", STATE_SIZE, &artefacts.state, &new)?;
         files::rename(&new, &state)?;
     }
@@ -44,7 +49,7 @@ pub(super) fn run(arguments: &TryArguments) -> Result<(), TaskError> {
         .append(&arguments.append.join(" "));
     eprintln!(
         "xtask: root logs in by itself; layer images are in /layers; `systemctl poweroff`, or \
-         Ctrl-a x, ends the machine"
+         Ctrl-A X, ends the machine; what you change is kept, `cargo xtask try --fresh` starts anew"
     );
     let mut command = machine.command("mon:stdio");
     Ok(process::show(command.stdin(Stdio::inherit()))?)
