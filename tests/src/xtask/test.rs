@@ -24,9 +24,9 @@ pub(super) struct TestArguments {
 enum Level {
     /// The formatting, by rustfmt
     Format,
-    /// The lints, by clippy
+    /// The lints, by clippy; licences and sources of dependencies, by cargo-deny where it is installed
     Lint,
-    /// The examples in documentation comments
+    /// The documentation comments and the examples in them
     Documents,
     /// Every test that needs no machine of its own
     Unit,
@@ -43,6 +43,13 @@ enum Runner {
     Cargo,
 }
 
+/// What there is of the subcommands of cargo that a machine may lack.
+#[derive(Debug, Clone, Copy)]
+struct Subcommands {
+    runner: Runner,
+    deny: bool,
+}
+
 pub(super) fn run(arguments: &TestArguments) -> Result<(), TaskError> {
     tools::provide()?;
     let workspace = Workspace::here();
@@ -50,15 +57,20 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), TaskError> {
         .iter()
         .copied()
         .filter(|level| arguments.only.is_empty() || arguments.only.contains(level));
-    let runner = runner();
+    let subcommands = subcommands();
     let mut results = Vec::new();
     for level in levels {
         eprintln!("xtask: {level:?}");
+        if level == Level::Lint && !subcommands.deny {
+            eprintln!(
+                "xtask: cargo-deny is not installed, so licences and sources are not checked"
+            );
+        }
         let start = Instant::now();
         if level == Level::Vm {
             prepare(&workspace)?;
         }
-        let failure = commands(level, runner, arguments.filter.as_deref())
+        let failure = commands(level, subcommands, arguments.filter.as_deref())
             .iter()
             .find_map(|words| process::show(&mut cargo(&workspace, words)).err());
         results.push((level, start.elapsed(), failure));
@@ -72,23 +84,28 @@ fn prepare(workspace: &Workspace) -> Result<(), TaskError> {
     Ok(())
 }
 
-fn runner() -> Runner {
-    let nextest = process::run(process::command("cargo").args(["nextest", "--version"]));
-    if nextest.is_ok() { Runner::Nextest } else { Runner::Cargo }
+fn subcommands() -> Subcommands {
+    let has = |name| process::run(process::command("cargo").args([name, "--version"])).is_ok();
+    let runner = if has("nextest") { Runner::Nextest } else { Runner::Cargo };
+    Subcommands { runner, deny: has("deny") }
 }
 
 fn cargo(workspace: &Workspace, words: &[String]) -> Command {
     let mut command = process::command("cargo");
-    command.args(words).current_dir(workspace.root());
+    command.args(words).current_dir(workspace.root()).env("RUSTDOCFLAGS", "-D warnings");
     command
 }
 
+const CLIPPY: &str = "clippy --workspace --all-targets -- -D warnings";
+
 /// The arguments of cargo, for each of a level's commands.
-fn commands(level: Level, runner: Runner, filter: Option<&str>) -> Vec<Vec<String>> {
+fn commands(level: Level, subcommands: Subcommands, filter: Option<&str>) -> Vec<Vec<String>> {
+    let Subcommands { runner, deny } = subcommands;
     let fixed: &[&str] = match (level, runner) {
         (Level::Format, _) => &["fmt --all --check"],
-        (Level::Lint, _) => &["clippy --workspace --all-targets -- -D warnings"],
-        (Level::Documents, _) => &["test --workspace --doc"],
+        (Level::Lint, _) if deny => &[CLIPPY, "deny check licenses bans sources"],
+        (Level::Lint, _) => &[CLIPPY],
+        (Level::Documents, _) => &["doc --workspace --no-deps", "test --workspace --doc"],
         (Level::Unit, Runner::Nextest) => {
             &["nextest run --workspace -E not(package(tests)&kind(test))"]
         }
@@ -133,7 +150,7 @@ mod tests {
     fn a_filter_goes_to_tests_alone() {
         for runner in [Runner::Nextest, Runner::Cargo] {
             for level in LEVELS {
-                for words in commands(level, runner, Some("name")) {
+                for words in commands(level, Subcommands { runner, deny: true }, Some("name")) {
                     let filtered = words.last().is_some_and(|word| word == "name");
                     assert_eq!(filtered, matches!(level, Level::Unit | Level::Vm), "{words:?}");
                 }
