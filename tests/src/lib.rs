@@ -15,6 +15,7 @@
 
 pub mod artefacts;
 pub mod base;
+pub mod bench;
 pub mod cache;
 pub mod failure;
 pub mod files;

@@ -1,11 +1,13 @@
 //! The subcommands of `cargo xtask`.
 
 mod base;
+mod bench;
 mod test;
 mod trial;
 
 use crate::artefacts::ArtefactsError;
 use crate::base::BaseError;
+use crate::bench::BenchError;
 use crate::failure::chain;
 use crate::files::FileError;
 use crate::process::ProcessError;
@@ -30,6 +32,8 @@ enum Task {
     Test(test::TestArguments),
     /// Make the Debian base image
     Base(base::BaseArguments),
+    /// Measure sizes, memory, boots and installations, and print them beside their goals
+    Bench(bench::BenchArguments),
 }
 
 /// Why a task failed.
@@ -39,6 +43,8 @@ enum TaskError {
     Tools(#[from] ToolsError),
     #[error(transparent)]
     Base(#[from] BaseError),
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     #[error(transparent)]
     Artefacts(#[from] ArtefactsError),
     #[error(transparent)]
@@ -59,6 +65,7 @@ pub fn main() -> ExitCode {
         Task::Try(arguments) => trial::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Base(arguments) => base::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

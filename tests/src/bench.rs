@@ -1,0 +1,112 @@
+//! The measurements of `cargo xtask bench`: sizes, memory, boots and installations, each held against its goal.
+//!
+//! Times differ from machine to machine and from minute to minute, so nothing here is a test. What is compared is
+//! measured in turns, and the median counts.
+
+mod boots;
+mod figure;
+mod install;
+mod machines;
+mod program;
+mod record;
+mod report;
+
+pub use figure::{Figure, Goal, Table, Unit};
+pub use machines::Machines;
+pub use report::Report;
+
+use crate::base::{BaseError, Builder, Tree};
+use crate::files::FileError;
+use crate::process::ProcessError;
+use crate::programs::Programs;
+use crate::vm::{DiskError, VmError};
+use crate::workspace::Workspace;
+
+/// Why nothing could be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The base failed.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// A program failed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A disk image failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A machine failed.
+    #[error(transparent)]
+    Vm(#[from] VmError),
+    /// A boot did not come to a point that is measured.
+    #[error("the boot never said {line:?}\n{console}")]
+    NoLine {
+        /// What was looked for.
+        line: String,
+        /// What the console said.
+        console: String,
+    },
+    /// The report is not to be had as JSON.
+    #[error("the report cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Item {
+    /// The sizes of init and of an initramfs
+    Size,
+    /// System calls of init that sleep or wait
+    Sleep,
+    /// Peak memory of init
+    Memory,
+    /// A boot without layers, beside Debian's initramfs
+    Boot,
+    /// Boots with 1 to 128 layers
+    Layers,
+    /// Boots with 400 layers
+    Many,
+    /// An installation beside cp and sha256sum
+    Install,
+    /// What a rollback writes
+    Rollback,
+}
+
+/// All of them, in the order of the report.
+pub const ITEMS: [Item; 8] = [
+    Item::Size,
+    Item::Sleep,
+    Item::Memory,
+    Item::Boot,
+    Item::Layers,
+    Item::Many,
+    Item::Install,
+    Item::Rollback,
+];
+
+/// Measures `items`, each `runs` times where more than once makes sense.
+pub fn measure(
+    workspace: &Workspace,
+    items: &[Item],
+    runs: usize,
+) -> Result<Vec<Figure>, BenchError> {
+    let programs = Programs::build(workspace)?;
+    let tree = Tree::build(workspace, Builder::Mmdebstrap)?;
+    let machines = Machines::build(workspace, &programs, &tree)?;
+    let mut figures = Vec::new();
+    for item in items {
+        figures.extend(match item {
+            Item::Size => program::size(&machines, &programs)?,
+            Item::Sleep => program::sleeps(&machines)?,
+            Item::Memory => program::memory(&machines)?,
+            Item::Boot => boots::against_debian(&machines, runs)?,
+            Item::Layers => boots::layers(&machines, runs)?,
+            Item::Many => boots::many(&machines)?,
+            Item::Install => install::install(workspace, &programs, &machines, runs)?,
+            Item::Rollback => install::rollback(workspace, &programs, &machines)?,
+        });
+    }
+    Ok(figures)
+}

@@ -1,0 +1,203 @@
+//! What an installation costs beside a plain copy, and that a rollback writes no image.
+#![expect(clippy::disallowed_methods, reason = "measures time, reads /proc")]
+
+use super::BenchError;
+use super::figure::{Figure, Goal, Unit};
+use super::machines::Machines;
+use crate::files;
+use crate::process;
+use crate::programs::Programs;
+use crate::workspace::Workspace;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// The layer's size in MiB; random bytes, which no compression makes smaller.
+const SIZE: u32 = 500;
+
+/// A store and a layer beside it, on the file system that holds target/.
+struct Bench {
+    layerctl: PathBuf,
+    dir: PathBuf,
+    layer: PathBuf,
+}
+
+impl Bench {
+    fn new(
+        workspace: &Workspace,
+        programs: &Programs,
+        machines: &Machines,
+    ) -> Result<Self, BenchError> {
+        let dir = workspace.target().join("bench/install");
+        files::make_empty_dir(&dir)?;
+        let layer = dir.join("large_1.img");
+        let bench = Self { layerctl: programs.layerctl.clone(), dir, layer };
+        let tree = bench.dir.join("tree/usr/share/large");
+        files::make_dir(&tree)?;
+        let random = format!("head -c {SIZE}M /dev/urandom > '{}'", tree.join("data").display());
+        process::run(process::command("sh").args(["-c", &random]))?;
+        let mut build = process::command(&bench.layerctl);
+        build.arg("build").arg(bench.dir.join("tree")).args(["--name", "large", "--version", "1"]);
+        process::run(build.arg("-o").arg(&bench.layer))?;
+        files::remove_tree(&bench.dir.join("tree"))?;
+        files::make_dir(&bench.root())?;
+        process::run(bench.layerctl().arg("init"))?;
+        let naming = ["--name", "debian", "--version", "13"];
+        process::run(bench.layerctl().args(["base", "import"]).arg(machines.base()).args(naming))?;
+        Ok(bench)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    fn layerctl(&self) -> Command {
+        let mut command = process::command(&self.layerctl);
+        command.arg("--root").arg(self.root());
+        command
+    }
+
+    /// Installs the layer; seconds.
+    fn install(&self) -> Result<f64, BenchError> {
+        time(self.layerctl().arg("install").arg(&self.layer))
+    }
+
+    /// Takes the layer out of the store and everything to disk, so that each run finds the same.
+    fn forget(&self) -> Result<(), BenchError> {
+        process::run(self.layerctl().args(["uninstall", "large"]))?;
+        process::run(self.layerctl().args(["cleanup", "--keep", "1"]))?;
+        self.settle()
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.dir.join("copy.img")
+    }
+
+    /// Everything is on disk and the layer in memory.
+    fn settle(&self) -> Result<(), BenchError> {
+        files::remove_file(&self.copy())?;
+        process::run(process::command("sync").arg("-f").arg(&self.dir))?;
+        Ok(process::run(process::command("cat").arg(&self.layer))?)
+    }
+}
+
+fn time(command: &mut Command) -> Result<f64, BenchError> {
+    let start = Instant::now();
+    process::run(command)?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// `layerctl install`, which flushes, beside `cp` and `sha256sum` with and without a flush.
+pub(super) fn install(
+    workspace: &Workspace,
+    programs: &Programs,
+    machines: &Machines,
+    runs: usize,
+) -> Result<Vec<Figure>, BenchError> {
+    let bench = Bench::new(workspace, programs, machines)?;
+    let (from, to) = (bench.layer.display(), bench.copy());
+    let plain = format!("cp '{from}' '{0}' && sha256sum '{from}'", to.display());
+    let flushed = format!("{plain} && sync '{}'", to.display());
+    let shell = |script: &str| -> Result<f64, BenchError> {
+        bench.settle()?;
+        time(process::command("sh").args(["-c", script]))
+    };
+    let (mut ours, mut copies, mut flushes) = (Vec::new(), Vec::new(), Vec::new());
+    for run in 1..=runs {
+        copies.push(shell(&plain)?);
+        flushes.push(shell(&flushed)?);
+        bench.settle()?;
+        ours.push(bench.install()?);
+        bench.forget()?;
+        eprintln!("xtask: run {run}, install: {:.2} s", ours.last().unwrap_or(&0.0));
+    }
+    let against =
+        |others: &[f64]| ours.iter().zip(others).map(|(ours, other)| ours / other).collect();
+    let (to_copies, to_flushes) = (against(&copies), against(&flushes));
+    let name = format!("install of a layer of {SIZE} MiB");
+    files::remove_tree(&bench.dir)?;
+    Ok(vec![
+        Figure::median(name.as_str(), ours, Unit::Seconds),
+        Figure::median("cp and sha256sum of it", copies, Unit::Seconds),
+        Figure::median("cp, sha256sum and sync of it", flushes, Unit::Seconds),
+        Figure::median(format!("{name} ÷ cp, sha256sum and sync"), to_flushes, Unit::Times)
+            .goal(Goal::AtMost(1.2)),
+        Figure::median(format!("{name}, flushed ÷ cp and sha256sum, not"), to_copies, Unit::Times),
+    ])
+}
+
+/// What a rollback writes, by the kernel's count, and which files of the store it touches.
+pub(super) fn rollback(
+    workspace: &Workspace,
+    programs: &Programs,
+    machines: &Machines,
+) -> Result<Vec<Figure>, BenchError> {
+    let bench = Bench::new(workspace, programs, machines)?;
+    bench.install()?;
+    let images = files::list(&bench.root().join("layerctl/store"))?;
+    let stamps =
+        || images.iter().map(|image| files::modified(image)).collect::<Result<Vec<_>, _>>();
+    let before = stamps()?;
+    let wrote = written(bench.layerctl().arg("rollback"), &bench.dir.join("trace"))?;
+    let changed = before.iter().zip(&stamps()?).filter(|(before, after)| before != after).count();
+    let same = files::list(&bench.root().join("layerctl/store"))? == images;
+    files::remove_tree(&bench.dir)?;
+    Ok(vec![
+        Figure::exact("bytes that a rollback writes to images", wrote.images, Unit::Bytes)
+            .goal(Goal::AtMost(0.0)),
+        Figure::exact(
+            "images that a rollback changes, adds or removes",
+            if same { changed as f64 } else { f64::INFINITY },
+            Unit::Count,
+        )
+        .goal(Goal::AtMost(0.0)),
+        Figure::exact("bytes that a rollback writes to anything", wrote.all, Unit::Bytes),
+    ])
+}
+
+/// Bytes that a program wrote.
+#[derive(Debug, Default, PartialEq)]
+struct Written {
+    images: f64,
+    all: f64,
+}
+
+/// Runs a program under strace(1) and adds up what its writes came to.
+fn written(command: &mut Command, log: &Path) -> Result<Written, BenchError> {
+    let mut strace = process::command("strace");
+    let calls = "trace=write,writev,pwrite64,pwritev,pwritev2,copy_file_range,sendfile,splice";
+    strace.args(["-f", "-y", "-e", calls, "-o"]).arg(log).arg(command.get_program());
+    process::run(strace.args(command.get_args()))?;
+    Ok(count(&files::read_text(log)?))
+}
+
+/// Adds up the lines `PID write(3</path>, "…"..., 12) = 12`.
+fn count(log: &str) -> Written {
+    let mut written = Written::default();
+    for line in log.lines() {
+        let Some((call, result)) = line.rsplit_once(") = ") else { continue };
+        let bytes: f64 = result.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
+        written.all += bytes.max(0.0);
+        if call.contains(".img>") {
+            written.images += bytes.max(0.0);
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_images_are_told_from_others() {
+        let log = "\
+7 write(4</s/boot/.tmp-default>, \"1\\n\", 2) = 2
+7 write(1<pipe:[1]>, \"now\\n\", 4) = 4
+7 copy_file_range(3</l.img>, NULL, 5</s/.tmp-ab.img>, NULL, 100, 0) = 100
+7 write(4</s/log>, \"x\", 1) = -1 ENOSPC (No space left on device)
+7 +++ exited with 0 +++
+";
+        assert_eq!(count(log), Written { images: 100.0, all: 106.0 });
+    }
+}
