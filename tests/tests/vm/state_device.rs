@@ -152,3 +152,25 @@ fn a_write_protected_device_boots_frozen() -> Result<(), Failure> {
     assert_eq!(shell.check("cat /etc/note; echo now > /etc/note; cat /etc/note")?, "before\nnow");
     Ok(())
 }
+
+/// As after a power failure: the journal has what could only be written back by writing.
+#[test]
+fn a_write_protected_device_with_a_journal_to_replay_boots_frozen() -> Result<(), Failure> {
+    let state = State::new("state-journal")?;
+    let disk = state.disk(Filesystem::Ext4)?;
+    let mut guest = state.boot_with(Drive::writable(&disk), "")?;
+    guest.bare_shell(BOOT)?.check("echo before > /etc/note; sync")?;
+    drop(guest);
+
+    let mut guest = state.boot_with(Drive::read_only(&disk), "")?;
+    says(
+        &mut guest,
+        &[
+            "/dev/vda: its journal is not empty and cannot be replayed",
+            "/etc: the state file system on /dev/vda can only be read: ",
+        ],
+    )?;
+    let mut shell = guest.bare_shell(BOOT)?;
+    assert_eq!(shell.check("echo now > /etc/note; cat /etc/note")?, "now");
+    Ok(())
+}
