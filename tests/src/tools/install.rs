@@ -18,6 +18,9 @@ pub enum ToolsError {
         /// The line to type.
         line: String,
     },
+    /// Images are mounted to be looked into, and files keep their owners: both are root's to do.
+    #[error("this needs root: it mounts images and keeps the owners of files\ntype:    {0}")]
+    NotRoot(String),
     /// The packages were installed, and something is still not there.
     #[error("still missing after the installation: {0}")]
     StillMissing(String),
@@ -29,13 +32,14 @@ pub enum ToolsError {
     File(#[from] FileError),
 }
 
-/// Makes sure that every tool is there: installs what is missing, or says what to type.
+/// Makes sure that every tool is there and that this is root: installs what is missing, or says what to type.
 pub fn provide() -> Result<(), ToolsError> {
     let missing = missing();
     let family = Family::parse(&os_release()?);
-    match decide(&missing, family, rights()) {
-        Step::Nothing => Ok(()),
-        Step::Ask(line) => Err(ToolsError::Ask { missing: names(&missing), line }),
+    let rights = rights();
+    match decide(&missing, family, rights) {
+        Step::Nothing => {}
+        Step::Ask(line) => return Err(ToolsError::Ask { missing: names(&missing), line }),
         Step::Install(commands) => {
             eprintln!("xtask: installing what is missing: {}", names(&missing));
             for words in commands {
@@ -45,9 +49,21 @@ pub fn provide() -> Result<(), ToolsError> {
                 process::show(process::command(program).args(arguments))?;
             }
             let left = self::missing();
-            if left.is_empty() { Ok(()) } else { Err(ToolsError::StillMissing(names(&left))) }
+            if !left.is_empty() {
+                return Err(ToolsError::StillMissing(names(&left)));
+            }
         }
     }
+    if rights == Rights::Root {
+        return Ok(());
+    }
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    Err(ToolsError::NotRoot(as_root(&arguments)))
+}
+
+/// The same task as root, with the user's own Rust, which lies below HOME.
+fn as_root(arguments: &[String]) -> String {
+    format!("sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask {}", arguments.join(" "))
 }
 
 fn missing() -> Vec<&'static Tool> {
