@@ -1,7 +1,7 @@
 //! How long a boot takes from /init to the system's own program, with more and more layers, and beside Debian's.
 
 use super::BenchError;
-use super::figure::{Figure, Goal, Unit, median};
+use super::figure::{Figure, Goal, Unit};
 use super::machines::{DEADLINE, END, Format, Machines};
 use super::record::Boot;
 use crate::vm::Machine;
@@ -108,12 +108,13 @@ pub(super) fn layers(machines: &Machines, runs: usize) -> Result<Vec<Figure>, Be
             series.push(Series::new(name, machines.machine(&initrd, &state)));
         }
         measure(&mut series, runs)?;
-        let none = series.first().map(|series| median(&series.took())).unwrap_or_default();
-        for (one, count) in series.iter().skip(1).zip(COUNTS) {
+        let Some((none, more)) = series.split_first() else { continue };
+        for (one, count) in more.iter().zip(COUNTS) {
             let name = &one.name;
             let what = format!("/init → switch_root, {name}");
             figures.push(Figure::median(what, one.took(), Unit::Milliseconds));
-            let each = one.took().iter().map(|time| (time - none) / count as f64).collect();
+            let pairs = one.took().into_iter().zip(none.took());
+            let each = pairs.map(|(with, without)| (with - without) / count as f64).collect();
             let what = format!("… for each layer, {name}");
             figures.push(Figure::median(what, each, Unit::Milliseconds).goal(Goal::AtMost(15.0)));
         }

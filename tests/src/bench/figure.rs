@@ -80,7 +80,7 @@ impl Figure {
 }
 
 /// The median; of an even number the mean of the two in the middle, of none 0.
-pub(super) fn median(samples: &[f64]) -> f64 {
+fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
