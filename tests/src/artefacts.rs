@@ -46,6 +46,10 @@ pub enum ArtefactsError {
 pub struct Artefacts {
     /// The static command.
     pub layerctl: PathBuf,
+    /// PID 1 of the initramfs.
+    pub init: PathBuf,
+    /// The base's tree of files, where the kernel's modules are.
+    pub tree: PathBuf,
     /// The base's kernel.
     pub kernel: PathBuf,
     /// The initramfs with the project's init.
@@ -75,6 +79,8 @@ impl Artefacts {
             state: state(workspace, &key, &programs, &base)?,
             erofs_base: erofs_base(workspace, &key, &programs, &base)?,
             base,
+            tree: tree.root,
+            init: programs.init,
             layerctl: programs.layerctl,
         };
         files::write(&list(workspace), serde_json::to_vec_pretty(&built)?)?;

@@ -65,6 +65,7 @@ pub const TOOLS: &[Tool] = &[
     program("zstd", "zstd", "zstd", "zstd"),
     program("cpio", "cpio", "cpio", "cpio"),
     program("depmod", "kmod", "kmod", "kmod"),
+    program("strace", "strace", "strace", "strace"),
     program("busybox", "busybox-static", "busybox", "busybox"),
     Tool {
         name: "debian-archive-keyring",

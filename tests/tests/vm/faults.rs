@@ -3,7 +3,7 @@
 use crate::state::{BOOT, State, overwrite, report, says};
 use tests::failure::Failure;
 use tests::files;
-use tests::vm::Filesystem;
+use tests::vm::{Drive, Filesystem, Machine};
 
 /// Files of the smallest tree that layerctl takes for a base: nobody gets as far as starting its init.
 const TINY: [(&str, &str); 9] = [
@@ -147,4 +147,23 @@ fn without_a_candidate_the_screen_says_why_and_onfail_is_done() -> Result<(), Fa
     let mut guest = state.boot(&disk, "layers.onfail=reboot")?;
     says(&mut guest, &screen)?;
     says(&mut guest, &["layers.onfail=reboot: restarting now.", "Linux version "])
+}
+
+#[test]
+fn a_shell_follows_only_where_the_initramfs_was_built_with_one() -> Result<(), Failure> {
+    let state = State::new("faults-shell")?;
+    files::remove_file(&state.image(1, None)?)?;
+    let disk = state.disk(Filesystem::Ext4)?;
+    let mut guest = state.boot(&disk, "layers.onfail=shell")?;
+    says(&mut guest, &["layers.onfail=shell: this initrd was built without a shell"])?;
+    drop(guest);
+
+    let initrd = state.initrd_with_shell()?;
+    let machine = Machine::new("faults-shell", &state.artefacts().kernel, &initrd);
+    let mut guest = machine.drive(Drive::scratch(&disk)).append("layers.onfail=shell").start()?;
+    says(&mut guest, &["a shell follows; leave it with exit to restart."])?;
+    guest.type_in("ls /run/initramfs/layers/state\n")?;
+    says(&mut guest, &["layerctl"])?;
+    guest.type_in("exit\n")?;
+    says(&mut guest, &["Linux version "])
 }

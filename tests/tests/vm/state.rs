@@ -9,6 +9,7 @@ use tests::artefacts::Artefacts;
 use tests::failure::Failure;
 use tests::files;
 use tests::process;
+use tests::tools::find_program;
 use tests::vm::{Drive, Filesystem, Guest, Machine, Shell, make_disk};
 use tests::workspace::Workspace;
 
@@ -126,6 +127,17 @@ impl State {
         let image = self.beside("disk.img");
         make_disk(filesystem, "layers", DISK, &self.path(""), &image)?;
         Ok(image)
+    }
+
+    /// An initramfs that has a shell: the host's busybox.
+    pub(crate) fn initrd_with_shell(&self) -> Result<PathBuf, Failure> {
+        let initrd = self.beside("initrd.img");
+        let busybox = find_program("busybox").unwrap();
+        let mut command = process::command(&self.artefacts.layerctl);
+        command.arg("initrd").arg("-o").arg(&initrd).arg("--init").arg(&self.artefacts.init);
+        command.arg("--modules-from").arg(&self.artefacts.tree).arg("--shell").arg(busybox);
+        process::run(command.args(["--role", "virtio,ext4"]))?;
+        Ok(initrd)
     }
 
     /// A machine with the project's initramfs and this disk.
