@@ -9,6 +9,7 @@
 //! No terminal, no environment, no exit: those are the programs'.
 
 pub mod cmdline;
+pub mod etc;
 pub mod exec;
 pub mod generation;
 pub mod host;

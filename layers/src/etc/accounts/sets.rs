@@ -1,0 +1,41 @@
+//! The merge of files that are sets of lines: subuid, subgid, shells.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::keyed::Three;
+use super::lines::{Line, Merged, Text};
+
+fn set<'a>(text: &Text<'a>) -> BTreeSet<&'a [u8]> {
+    text.lines.iter().map(|line| line.bytes).collect()
+}
+
+/// Comments and blank lines are no elements.
+fn is_element(line: Line<'_>) -> bool {
+    !matches!(line.bytes.first(), None | Some(b'#'))
+}
+
+/// Adds what the image added and takes out what it took out, but for the lines that `stays` names.
+pub(super) fn merge(three: &Three<'_>, stays: &dyn Fn(Line<'_>) -> bool) -> Vec<u8> {
+    let (old, new, upper) = (set(&three.old), set(&three.new), set(&three.upper));
+    let mut merged = Merged::default();
+    let last = three.upper.lines.len();
+    for (place, line) in three.upper.lines.iter().enumerate() {
+        let removed = three.full
+            && is_element(*line)
+            && line.is_sound()
+            && old.contains(line.bytes)
+            && !new.contains(line.bytes);
+        if !removed || stays(*line) {
+            let open = place + 1 == last && !three.upper.ends;
+            merged.keep(*line, Cow::Borrowed(line.bytes), open);
+        }
+    }
+    let mut known = old;
+    for line in three.new.lines.iter().filter(|line| is_element(**line)) {
+        if !upper.contains(line.bytes) && known.insert(line.bytes) {
+            merged.add(line.bytes);
+        }
+    }
+    merged.bytes()
+}
