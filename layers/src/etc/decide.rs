@@ -230,7 +230,11 @@ impl State<'_> {
             return Fate::Stays;
         };
         let name = super::report::escaped(name.as_encoded_bytes());
-        self.note(entry, NoteKind::KeptAside, &format!("{why}; the administrator's is kept as {name}"));
+        self.note(
+            entry,
+            NoteKind::KeptAside,
+            &format!("{why}; the administrator's is kept as {name}"),
+        );
         Fate::Aside
     }
 

@@ -76,7 +76,9 @@ impl Foreign {
     pub fn what(self) -> &'static str {
         match self {
             Self::Device => "a device node, which cannot be opened here (nodev)",
-            Self::SetId => "a set-user-ID or set-group-ID file, whose bits have no effect here (nosuid)",
+            Self::SetId => {
+                "a set-user-ID or set-group-ID file, whose bits have no effect here (nosuid)"
+            }
             Self::Redirect => "an OverlayFS redirect that no image explains",
             Self::Metacopy => "a file without content of its own (OverlayFS metacopy)",
         }

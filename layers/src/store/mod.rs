@@ -5,6 +5,8 @@
     reason = "reading and writing the store is this module's purpose"
 )]
 
+mod copy;
+pub mod derive;
 pub mod facts;
 pub mod inspect;
 pub mod lock;
@@ -13,6 +15,7 @@ pub mod read;
 pub mod stage;
 pub mod tree;
 pub mod verify;
+mod xattr;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,34 +1,20 @@
-//! Copies of uppers: content, owner, mode, times, extended attributes (ACLs among them), hard links, whiteouts, opaque
-//! marks; and their emptying.
+//! Uppers as a whole: made, cloned, emptied.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, ioctl_ficlone, lgetxattr,
-    llistxattr, lsetxattr, mknodat, utimensat,
-};
+use rustix::fs::{AtFlags, CWD, lgetxattr, statat};
 
+pub use super::copy::{Links, copy_tree};
+use super::copy::{copy_attributes, set_owner_and_mode};
 use super::publish;
+use super::xattr::{ABOUT_LOWERS, OF_ONE_STACK, Xattrs};
 use crate::exec::HostError;
 use crate::plan::Upper;
-
-/// What OverlayFS notes about the lowers under an upper: file handles that mean nothing over other lowers.
-const ABOUT_LOWERS: [&str; 3] =
-    ["trusted.overlay.origin", "trusted.overlay.impure", "trusted.overlay.uuid"];
-
-/// And what hides or moves lowers, which each new directory of an upper has.
-const OF_ONE_STACK: [&str; 5] = [
-    "trusted.overlay.origin",
-    "trusted.overlay.impure",
-    "trusted.overlay.uuid",
-    "trusted.overlay.opaque",
-    "trusted.overlay.redirect",
-];
 
 /// Whether an entry of a tree carries what OverlayFS notes about the lowers under an upper.
 pub fn is_marked(path: &Path) -> bool {
@@ -43,7 +29,7 @@ pub fn make_upper(upper: &Upper, like: Option<&Path>) -> Result<(), HostError> {
         let temporary = publish::beside(&upper.upper);
         let done = publish::remove_any(&temporary)
             .and_then(|()| DirBuilder::new().mode(0o755).create(&temporary))
-            .and_then(|()| match like.map(fs::metadata) {
+            .and_then(|()| match like.map(|like| statat(CWD, like, AtFlags::empty())) {
                 Some(Ok(metadata)) => set_owner_and_mode(&temporary, &metadata),
                 _ => Ok(()),
             })
@@ -137,143 +123,33 @@ fn copy_kept(from: &Path, to: &Path, kept: &BTreeSet<PathBuf>) -> Result<(), Hos
     let mut above = BTreeSet::from([Path::new("")]);
     above.extend(kept.iter().flat_map(|path| path.ancestors().skip(1)));
     for directory in &above {
-        copy_entry(&from.join(directory), &to.join(directory), &mut links)?;
+        let to = to.join(directory);
+        let made = DirBuilder::new().mode(0o700).create(&to);
+        made.map_err(|error| HostError::io("create", &to, error))?;
     }
     for path in kept {
         copy_tree(&from.join(path), &to.join(path), &mut links)?;
     }
     // Without the opaque mark: what the images have beside the kept paths must show again.
+    let mut xattrs = Xattrs::new();
     above.iter().rev().try_for_each(|directory| {
-        copy_attributes(&from.join(directory), &to.join(directory), &OF_ONE_STACK)
+        let from = from.join(directory);
+        statat(CWD, &from, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(io::Error::from)
+            .and_then(|stat| {
+                copy_attributes(&from, &to.join(directory), &stat, &mut xattrs, &OF_ONE_STACK)
+            })
+            .map(drop)
+            .map_err(|error| HostError::io("copy attributes of", &from, error))
     })
 }
 
-/// Where the first of several hard links was copied to, by device and inode.
-type Links = HashMap<(u64, u64), PathBuf>;
-
-/// Copies a file or a whole tree, without what OverlayFS notes about the lowers; nothing may be at `to`.
-pub fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> Result<(), HostError> {
-    // A stack of its own: an upper may be deeper than PID 1's stack allows.
-    let mut todo = vec![(from.to_owned(), to.to_owned())];
-    let mut directories = Vec::new();
-    while let Some((from, to)) = todo.pop() {
-        if copy_entry(&from, &to, links)? {
-            for name in sorted(&from)? {
-                todo.push((from.join(&name), to.join(&name)));
-            }
-            directories.push((from, to));
-        } else {
-            copy_attributes(&from, &to, &ABOUT_LOWERS)?;
-        }
-    }
-    // Deepest first, after their entries: making an entry changes its directory's times.
-    directories.iter().rev().try_for_each(|(from, to)| copy_attributes(from, to, &ABOUT_LOWERS))
-}
-
-/// Makes one entry with its content, without its attributes; tells whether it is a directory.
-fn copy_entry(from: &Path, to: &Path, links: &mut Links) -> Result<bool, HostError> {
-    let failed = |error| HostError::io("copy", from, error);
-    let metadata = fs::symlink_metadata(from).map_err(failed)?;
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        DirBuilder::new().mode(0o700).create(to).map_err(failed)?;
-        return Ok(true);
-    }
-    let key = (metadata.dev(), metadata.ino());
-    if metadata.nlink() > 1 {
-        if let Some(first) = links.get(&key) {
-            fs::hard_link(first, to).map_err(failed)?;
-            return Ok(false);
-        }
-        links.insert(key, to.to_owned());
-    }
-    if kind.is_file() {
-        copy_content(from, to)
-    } else if kind.is_symlink() {
-        fs::read_link(from).and_then(|target| std::os::unix::fs::symlink(target, to))
-    } else {
-        make_node(to, &metadata)
-    }
-    .map_err(failed)?;
-    Ok(false)
-}
-
-fn copy_content(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = File::open(from)?;
-    let mut options = OpenOptions::new();
-    let mut target = options.write(true).create_new(true).mode(0o600).open(to)?;
-    // Shares the blocks where the file system can (btrfs, xfs).
-    if ioctl_ficlone(&target, &source).is_err() {
-        io::copy(&mut source, &mut target)?;
-    }
-    Ok(())
-}
-
-/// Whiteouts are character devices 0:0; sockets and pipes are kept as they are.
-fn make_node(to: &Path, metadata: &Metadata) -> io::Result<()> {
-    let kind = metadata.file_type();
-    let file_type = if kind.is_char_device() {
-        FileType::CharacterDevice
-    } else if kind.is_block_device() {
-        FileType::BlockDevice
-    } else if kind.is_fifo() {
-        FileType::Fifo
-    } else {
-        FileType::Socket
-    };
-    Ok(mknodat(CWD, to, file_type, Mode::from_raw_mode(0o600), metadata.rdev())?)
-}
-
-/// Owner, mode, extended attributes but the named ones, and times of one entry.
-fn copy_attributes(from: &Path, to: &Path, without: &[&str]) -> Result<(), HostError> {
-    let failed = |error| HostError::io("copy attributes of", from, error);
-    let metadata = fs::symlink_metadata(from).map_err(failed)?;
-    if metadata.is_symlink() {
-        std::os::unix::fs::lchown(to, Some(metadata.uid()), Some(metadata.gid()))
-            .map_err(failed)?;
-    } else {
-        set_owner_and_mode(to, &metadata).map_err(failed)?;
-    }
-    copy_xattrs(from, to, without).map_err(failed)?;
-    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-    let times = Timestamps {
-        last_access: time(metadata.atime(), metadata.atime_nsec()),
-        last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
-    };
-    utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| failed(error.into()))
-}
-
-/// Owner first: chown(2) takes setuid bits away.
-fn set_owner_and_mode(to: &Path, metadata: &Metadata) -> io::Result<()> {
-    std::os::unix::fs::lchown(to, Some(metadata.uid()), Some(metadata.gid()))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(metadata.mode() & 0o7777))
-}
-
-fn copy_xattrs(from: &Path, to: &Path, without: &[&str]) -> io::Result<()> {
-    let mut names = vec![0; 64 << 10];
-    let length = match llistxattr(from, &mut names) {
-        Ok(length) => length,
-        Err(rustix::io::Errno::NOTSUP) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    names.truncate(length);
-    let mut value = vec![0; 64 << 10];
-    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        if without.iter().any(|about| about.as_bytes() == name) {
-            continue;
-        }
-        let length = lgetxattr(from, name, &mut value)?;
-        lsetxattr(to, name, value.get(..length).unwrap_or_default(), XattrFlags::empty())?;
-    }
-    Ok(())
-}
-
 /// Flushes the whole file system that holds `path`.
-fn sync_all(path: &Path) -> io::Result<()> {
+pub(super) fn sync_all(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(path)?)?)
 }
 
-fn make_directories(path: &Path) -> Result<(), HostError> {
+pub(super) fn make_directories(path: &Path) -> Result<(), HostError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -15,8 +15,15 @@ fn names(file: Database) -> &'static [&'static str] {
             &["name", "password", "user number", "group number", "comment", "home", "shell"]
         }
         Database::Shadow => &[
-            "name", "password", "last change", "minimum age", "maximum age", "warning", "inactivity",
-            "expiry", "last field",
+            "name",
+            "password",
+            "last change",
+            "minimum age",
+            "maximum age",
+            "warning",
+            "inactivity",
+            "expiry",
+            "last field",
         ],
         Database::Group => &["name", "password", "group number", "members"],
         Database::Gshadow => &["name", "password", "administrators", "members"],
@@ -65,7 +72,11 @@ pub(super) fn merge_fields<'a>(
         } else {
             merged.extend_from_slice(upper);
             if new != old && new != upper && !is_age(file, place) {
-                let what = ["'s ", name, " was changed by the administrator and by the image; the administrator's stays"];
+                let what = [
+                    "'s ",
+                    name,
+                    " was changed by the administrator and by the image; the administrator's stays",
+                ];
                 notes.add(file, NoteKind::AccountConflict, key, &what);
             }
         }

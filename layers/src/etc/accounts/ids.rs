@@ -40,9 +40,11 @@ pub(super) fn overlaps(file: Database, bytes: &[u8], notes: &mut Notes) {
         .collect();
     ranges.sort_unstable();
     // The furthest end so far, and the furthest of any other name.
-    let (mut furthest, mut other): (Option<(u64, &[u8])>, Option<(u64, &[u8])>) = (None, None);
+    let mut furthest: Option<(u64, &[u8])> = None;
+    let mut other = None;
     for (start, end, key) in ranges {
-        let of_another = if furthest.is_some_and(|(_, name)| name == key) { other } else { furthest };
+        let of_another =
+            if furthest.is_some_and(|(_, name)| name == key) { other } else { furthest };
         if let Some((reach, name)) = of_another
             && reach > start
         {
@@ -55,7 +57,7 @@ pub(super) fn overlaps(file: Database, bytes: &[u8], notes: &mut Notes) {
             }
             furthest = Some((end, key));
         } else if furthest.is_some_and(|(_, name)| name != key)
-            && other.is_none_or(|(reach, _)| end > reach)
+            && other.is_none_or(|(reach, _): (u64, _)| end > reach)
         {
             other = Some((end, key));
         }

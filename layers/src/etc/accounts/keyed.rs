@@ -60,7 +60,12 @@ pub(super) fn merge(
         deleted(file, three, notes);
     }
     for (key, _) in three.upper.keyed().filter(|(key, _)| three.upper.count(key) > 1) {
-        notes.add(file, NoteKind::DuplicateKey, key, &[" has several lines, which stay as they are"]);
+        notes.add(
+            file,
+            NoteKind::DuplicateKey,
+            key,
+            &[" has several lines, which stay as they are"],
+        );
     }
     merged.bytes()
 }
@@ -86,13 +91,15 @@ fn one<'a>(
         }
         (None, _) => same,
         (Some(old), None) => {
-            let why = if old.bytes == line.bytes {
-                stays(key)?
-            } else {
-                "the administrator changed it"
-            };
+            let why =
+                if old.bytes == line.bytes { stays(key)? } else { "the administrator changed it" };
             if matches!(file, Database::Passwd | Database::Group) {
-                notes.add(file, NoteKind::AccountKept, key, &[" is no longer the image's and stays: ", why]);
+                notes.add(
+                    file,
+                    NoteKind::AccountKept,
+                    key,
+                    &[" is no longer the image's and stays: ", why],
+                );
             }
             same
         }
@@ -120,7 +127,15 @@ fn numbers(file: Database, key: &[u8], was: &[u8], is: &[u8], notes: &mut Notes)
         let (was, is) = (field(was), field(is));
         if was != is {
             let [was, is] = [was, is].map(crate::etc::report::escaped);
-            let what = ["'s ", what, " was ", &was, " and is now the image's ", &is, "; files keep the old one"];
+            let what = [
+                "'s ",
+                what,
+                " was ",
+                &was,
+                " and is now the image's ",
+                &is,
+                "; files keep the old one",
+            ];
             notes.add(file, NoteKind::IdChanged, key, &what);
         }
     }

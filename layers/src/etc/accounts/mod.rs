@@ -242,7 +242,6 @@ pub fn merge(input: &Input, references: &References) -> Output {
     done(Database::Shells, merged);
     ids::twice(Database::Passwd, &result, &mut notes);
     ids::twice(Database::Group, &result_group, &mut notes);
-    drop(done);
     files.extend(new_passwd.map(|bytes| (Database::Passwd, bytes)));
     files.extend(new_group.map(|bytes| (Database::Group, bytes)));
     files.retain(|database, bytes| input.needs(*database, bytes));
@@ -255,7 +254,9 @@ impl Input {
         match self.files.get(&database) {
             Some(Versions { upper: Upper::Text(_), .. }) => true,
             Some(Versions { upper: Upper::Follows, new: Some(new), .. }) => {
-                self.completes() && Database::ACCOUNTS.contains(&database) && bytes != new.as_slice()
+                self.completes()
+                    && Database::ACCOUNTS.contains(&database)
+                    && bytes != new.as_slice()
             }
             _ => false,
         }

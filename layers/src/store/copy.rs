@@ -1,0 +1,256 @@
+//! Copies of trees: content, owner, mode, times, extended attributes (ACLs among them), hard links, whiteouts, opaque
+//! marks. Few system calls an entry: a boot waits for them.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat,
+    chownat, fchmod, fchown, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat,
+    statat, symlinkat, utimensat,
+};
+
+use super::xattr::{ABOUT_LOWERS, At, Marks, Xattrs};
+use crate::exec::HostError;
+
+/// Files up to this size are read and written in one piece; larger ones are cloned, or copied by the kernel.
+const SMALL: usize = 64 << 10;
+
+/// Where the first of several hard links was copied to, by device and inode.
+pub type Links = HashMap<(u64, u64), PathBuf>;
+
+/// One entry that was met on a way through a tree.
+pub(super) struct Found {
+    /// Its path, relative to the top; empty for the top itself.
+    pub(super) path: PathBuf,
+    /// The place of its directory in the list.
+    pub(super) parent: Option<usize>,
+    /// Its attributes.
+    pub(super) stat: Stat,
+    /// What OverlayFS marked it with.
+    pub(super) marks: Marks,
+}
+
+impl Found {
+    pub(super) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+}
+
+/// Copies a file or a whole tree, without what OverlayFS notes about the lowers; nothing may be at `to`.
+pub fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> Result<(), HostError> {
+    copy_all(from, to, links).map(drop)
+}
+
+/// Copies a tree and lists what is in it, directories before their entries.
+pub(super) fn copy_all(from: &Path, to: &Path, links: &mut Links) -> Result<Vec<Found>, HostError> {
+    let mut copier = Copier { to, links, xattrs: Xattrs::new(), content: vec![0; SMALL] };
+    let mut found = walk(from, &mut |at, entry| copier.copy(at, entry))?;
+    // Deepest first, after their entries: making an entry changes its directory's times, and a default ACL would be
+    // given on to what is made in it.
+    for entry in found.iter_mut().rev().filter(|entry| entry.kind() == FileType::Directory) {
+        let from = below(from, &entry.path);
+        let done = copier.finish(&from, &entry.path, &entry.stat);
+        entry.marks = done.map_err(|error| HostError::io("copy attributes of", &from, error))?;
+    }
+    Ok(found)
+}
+
+/// Where a walk is: an entry by its directory and name, and by its whole path.
+#[derive(Clone, Copy)]
+pub(super) struct Here<'a> {
+    pub(super) directory: BorrowedFd<'a>,
+    pub(super) name: &'a CStr,
+    pub(super) path: &'a Path,
+}
+
+/// Goes through a tree, directories before their entries, and gives all that it met with the marks that `visit` gave.
+pub(super) fn walk(
+    top: &Path,
+    visit: &mut dyn FnMut(Here<'_>, &Found) -> io::Result<Marks>,
+) -> Result<Vec<Found>, HostError> {
+    let failed = |path: &Path, error: io::Error| HostError::io("copy", path, error);
+    let name =
+        CString::new(top.as_os_str().as_bytes()).map_err(|error| failed(top, error.into()))?;
+    let mut found: Vec<Found> = Vec::new();
+    let mut meet = |found: &mut Vec<Found>, here: Here<'_>, parent, path| {
+        let stat = statat(here.directory, here.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mut entry = Found { path, parent, stat, marks: Marks::default() };
+        entry.marks = visit(here, &entry)?;
+        let is_directory = entry.kind() == FileType::Directory;
+        found.push(entry);
+        io::Result::Ok(is_directory)
+    };
+    let here = Here { directory: CWD, name: &name, path: top };
+    let is_directory = meet(&mut found, here, None, PathBuf::new()).map_err(|e| failed(top, e))?;
+    // A stack of its own: an upper may be deeper than PID 1's stack allows.
+    let mut todo = if is_directory { vec![0] } else { Vec::new() };
+    while let Some(place) = todo.pop() {
+        let inside = found.get(place).map(|entry| entry.path.clone()).unwrap_or_default();
+        let directory = below(top, &inside);
+        let (open, names) =
+            read_directory(&directory).map_err(|error| failed(&directory, error))?;
+        for name in names {
+            let last = OsStr::from_bytes(name.as_bytes());
+            let path = directory.join(last);
+            let here = Here { directory: open.as_fd(), name: &name, path: &path };
+            if meet(&mut found, here, Some(place), inside.join(last))
+                .map_err(|e| failed(&path, e))?
+            {
+                todo.push(found.len() - 1);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A path below a top; the top itself, without a slash behind it, for the empty path.
+pub(super) fn below(top: &Path, path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() { top.to_owned() } else { top.join(path) }
+}
+
+/// A directory's names, sorted, and the directory itself, open.
+pub(super) fn read_directory(path: &Path) -> io::Result<(OwnedFd, Vec<CString>)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = openat(CWD, path, flags, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&open)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok((open, names))
+}
+
+/// What the copying of one tree needs for each entry.
+struct Copier<'a> {
+    to: &'a Path,
+    links: &'a mut Links,
+    xattrs: Xattrs,
+    content: Vec<u8>,
+}
+
+impl Copier<'_> {
+    /// Copies one entry; a directory gets its attributes from [`Copier::finish`].
+    fn copy(&mut self, from: Here<'_>, entry: &Found) -> io::Result<Marks> {
+        let to = below(self.to, &entry.path);
+        let stat = &entry.stat;
+        let kind = entry.kind();
+        if kind == FileType::Directory {
+            mkdirat(CWD, &to, Mode::RWXU)?;
+            return Ok(Marks::default());
+        }
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+                linkat(CWD, first, CWD, &to, AtFlags::empty())?;
+                return self.xattrs.marks(&to);
+            }
+            self.links.insert((stat.st_dev, stat.st_ino), to.clone());
+        }
+        if kind == FileType::RegularFile {
+            return self.file(from, &to, stat);
+        }
+        if kind == FileType::Symlink {
+            symlinkat(readlinkat(from.directory, from.name, Vec::new())?, CWD, &to)?;
+        } else {
+            mknodat(CWD, &to, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?;
+        }
+        let (user, group) = owner(stat);
+        chownat(CWD, &to, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        if kind != FileType::Symlink {
+            chmodat(CWD, &to, mode(stat), AtFlags::empty())?;
+        }
+        let marks = self.xattrs.copy(At::Path(from.path), At::Path(&to), &ABOUT_LOWERS)?;
+        utimensat(CWD, &to, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(marks)
+    }
+
+    fn file(&mut self, from: Here<'_>, to: &Path, stat: &Stat) -> io::Result<Marks> {
+        // Not blocked by what another program may have put there since.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut source = File::from(openat(from.directory, from.name, flags, Mode::empty())?);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut target = File::from(openat(CWD, to, flags, Mode::RUSR | Mode::WUSR)?);
+        self.content(&mut source, &mut target, u64::try_from(stat.st_size).unwrap_or(0))?;
+        // Owner first: chown(2) takes setuid bits away.
+        let (user, group) = owner(stat);
+        fchown(&target, user, group)?;
+        fchmod(&target, mode(stat))?;
+        let (open, copy) = (At::Open(source.as_fd()), At::Open(target.as_fd()));
+        let marks = self.xattrs.copy(open, copy, &ABOUT_LOWERS)?;
+        futimens(&target, &times(stat))?;
+        Ok(marks)
+    }
+
+    fn content(&mut self, source: &mut File, target: &mut File, size: u64) -> io::Result<()> {
+        if size > SMALL as u64 {
+            // Shares the blocks where the file system can (btrfs, xfs).
+            if ioctl_ficlone(&*target, &*source).is_err() {
+                io::copy(source, target)?;
+            }
+            return Ok(());
+        }
+        let mut done = 0;
+        while done < size {
+            let length = source.read(&mut self.content)?;
+            if length == 0 {
+                break;
+            }
+            target.write_all(self.content.get(..length).unwrap_or_default())?;
+            done += length as u64;
+        }
+        Ok(())
+    }
+
+    /// Gives a directory its attributes.
+    fn finish(&mut self, from: &Path, path: &Path, stat: &Stat) -> io::Result<Marks> {
+        let to = below(self.to, path);
+        copy_attributes(from, &to, stat, &mut self.xattrs, &ABOUT_LOWERS)
+    }
+}
+
+/// Gives a directory owner, mode, extended attributes but the named ones, and times of another.
+pub(super) fn copy_attributes(
+    from: &Path,
+    to: &Path,
+    stat: &Stat,
+    xattrs: &mut Xattrs,
+    without: &[&str],
+) -> io::Result<Marks> {
+    set_owner_and_mode(to, stat)?;
+    let marks = xattrs.copy(At::Path(from), At::Path(to), without)?;
+    utimensat(CWD, to, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(marks)
+}
+
+/// Owner first: chown(2) takes setuid bits away. For anything but a symbolic link.
+pub(super) fn set_owner_and_mode(to: &Path, stat: &Stat) -> io::Result<()> {
+    let (user, group) = owner(stat);
+    chownat(CWD, to, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(chmodat(CWD, to, mode(stat), AtFlags::empty())?)
+}
+
+fn owner(stat: &Stat) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
+}
+
+/// The permission bits, with set-user-ID, set-group-ID and the sticky bit.
+pub(super) fn mode(stat: &Stat) -> Mode {
+    Mode::from_raw_mode(stat.st_mode & 0o7777)
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    // Nanoseconds are below a thousand million, whatever their type.
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec as _),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec as _),
+    }
+}
