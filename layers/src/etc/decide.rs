@@ -250,7 +250,11 @@ impl State<'_> {
                 Some(_) if images_own => (Fate::Goes, Within::Dropped),
                 Some(_) => {
                     let why = "the image has something other than a directory there now";
-                    (self.aside(entry, why), Within::Aside)
+                    let fate = self.aside(entry, why);
+                    if opaque && fate == Fate::Aside {
+                        self.on_directory(Action::ClearOpaque(entry.path.clone()));
+                    }
+                    (fate, Within::Aside)
                 }
             };
         }

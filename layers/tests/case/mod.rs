@@ -10,6 +10,16 @@ const UPDATE: &str = "LAYERS_UPDATE_CASES";
 /// Runs every directory of `tests/cases/<kind>`: a plan is compared with `expected.plan`, a refusal with
 /// `expected.error`; a case has exactly one of them. `least` guards against cases that got lost.
 pub(crate) fn run_all(kind: &str, least: usize, outcome: impl Fn(&Path) -> Result<String, String>) {
+    run(kind, least, ["expected.plan", "expected.error"], outcome);
+}
+
+/// Runs every directory of `tests/cases/<kind>`, with names of its own for the two files.
+pub(crate) fn run(
+    kind: &str,
+    least: usize,
+    [good, bad]: [&str; 2],
+    outcome: impl Fn(&Path) -> Result<String, String>,
+) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(kind);
     let mut cases: Vec<PathBuf> =
         fs::read_dir(&top).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -24,8 +34,8 @@ pub(crate) fn run_all(kind: &str, least: usize, outcome: impl Fn(&Path) -> Resul
     let mut failed = String::new();
     for case in &cases {
         let (name, other, is) = match outcome(case) {
-            Ok(plan) => ("expected.plan", "expected.error", plan),
-            Err(error) => ("expected.error", "expected.plan", error),
+            Ok(plan) => (good, bad, plan),
+            Err(error) => (bad, good, error),
         };
         let is = format!("{}\n", is.trim_end());
         if update {
