@@ -227,7 +227,7 @@ pub fn merge(input: &Input, references: &References) -> Output {
             let stays = |line: lines::Line<'_>| {
                 line.key.is_some_and(|key| new_passwd.is_none() || kept.contains(key))
             };
-            sets::merge(three, &stays)
+            sets::merge(database, three, &stays)
         });
         if let Some(bytes) = &merged {
             ids::overlaps(database, bytes, &mut notes);
@@ -237,7 +237,7 @@ pub fn merge(input: &Input, references: &References) -> Output {
     let merged = three(Database::Shells).map(|shells| {
         let used: BTreeSet<&[u8]> = result.keyed().map(|(_, line)| line.field(6)).collect();
         let stays = |line: lines::Line<'_>| new_passwd.is_none() || used.contains(line.bytes);
-        sets::merge(&shells, &stays)
+        sets::merge(Database::Shells, &shells, &stays)
     });
     done(Database::Shells, merged);
     ids::twice(Database::Passwd, &result, &mut notes);

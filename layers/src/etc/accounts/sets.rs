@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::Database;
 use super::keyed::Three;
 use super::lines::{Line, Merged, Text};
 
@@ -10,19 +11,26 @@ fn set<'a>(text: &Text<'a>) -> BTreeSet<&'a [u8]> {
     text.lines.iter().map(|line| line.bytes).collect()
 }
 
-/// Comments and blank lines are no elements.
-fn is_element(line: Line<'_>) -> bool {
-    !matches!(line.bytes.first(), None | Some(b'#'))
+/// Comments, blank lines and lines of directory services are no elements; nor is a range without a name.
+fn is_element(file: Database, line: Line<'_>) -> bool {
+    match file {
+        Database::Shells => !line.is_nis() && !matches!(line.bytes.first(), None | Some(b'#')),
+        _ => line.key.is_some(),
+    }
 }
 
 /// Adds what the image added and takes out what it took out, but for the lines that `stays` names.
-pub(super) fn merge(three: &Three<'_>, stays: &dyn Fn(Line<'_>) -> bool) -> Vec<u8> {
+pub(super) fn merge(
+    file: Database,
+    three: &Three<'_>,
+    stays: &dyn Fn(Line<'_>) -> bool,
+) -> Vec<u8> {
     let (old, new, upper) = (set(&three.old), set(&three.new), set(&three.upper));
     let mut merged = Merged::default();
     let last = three.upper.lines.len();
     for (place, line) in three.upper.lines.iter().enumerate() {
         let removed = three.full
-            && is_element(*line)
+            && is_element(file, *line)
             && line.is_sound()
             && old.contains(line.bytes)
             && !new.contains(line.bytes);
@@ -32,7 +40,7 @@ pub(super) fn merge(three: &Three<'_>, stays: &dyn Fn(Line<'_>) -> bool) -> Vec<
         }
     }
     let mut known = old;
-    for line in three.new.lines.iter().filter(|line| is_element(**line)) {
+    for line in three.new.lines.iter().filter(|line| is_element(file, **line)) {
         if !upper.contains(line.bytes) && known.insert(line.bytes) {
             merged.add(line.bytes);
         }
