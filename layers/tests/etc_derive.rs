@@ -352,7 +352,7 @@ fn a_real_overlay_shows_what_was_reconciled() {
     machine.overlay("etc", &["layer", "base"], Some("1"));
     let etc = machine.at("etc");
     let copy_up = |path: &str| {
-        fs::set_permissions(etc.join(path), fs::Permissions::from_mode(0o644)).unwrap()
+        fs::set_permissions(etc.join(path), fs::Permissions::from_mode(0o644)).unwrap();
     };
     for path in ["copied", "conf.d/a", "conf.d/b", "conf.d/of-layer", "gone"] {
         copy_up(path);
