@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat,
-    chownat, fchmod, fchown, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat,
-    statat, symlinkat, utimensat,
+    chownat, fchmod, fchown, fstat, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
+    readlinkat, statat, symlinkat, utimensat,
 };
 
 use super::xattr::{ABOUT_LOWERS, At, Marks, Xattrs};
@@ -49,7 +49,14 @@ pub fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> Result<(), HostEr
 
 /// Copies a tree and lists what is in it, directories before their entries.
 pub(super) fn copy_all(from: &Path, to: &Path, links: &mut Links) -> Result<Vec<Found>, HostError> {
-    let mut copier = Copier { to, links, xattrs: Xattrs::new(), content: vec![0; SMALL] };
+    let mut copier = Copier {
+        to,
+        links,
+        xattrs: Xattrs::new(),
+        content: vec![0; SMALL],
+        directory: None,
+        usual: None,
+    };
     let mut found = walk(from, &mut |at, entry| copier.copy(at, entry))?;
     // Deepest first, after their entries: making an entry changes its directory's times, and a default ACL would be
     // given on to what is made in it.
@@ -135,6 +142,11 @@ struct Copier<'a> {
     links: &'a mut Links,
     xattrs: Xattrs,
     content: Vec<u8>,
+    /// The directory that entries are made in, by the place of its original in the walk.
+    directory: Option<(usize, OwnedFd)>,
+    /// Owner and mode that a new file has here if it asks for all permissions. Nobody sees it: while entries are made,
+    /// directories are 0700.
+    usual: Option<Stat>,
 }
 
 impl Copier<'_> {
@@ -155,7 +167,7 @@ impl Copier<'_> {
             self.links.insert((stat.st_dev, stat.st_ino), to.clone());
         }
         if kind == FileType::RegularFile {
-            return self.file(from, &to, stat);
+            return self.file(from, entry, &to);
         }
         if kind == FileType::Symlink {
             symlinkat(readlinkat(from.directory, from.name, Vec::new())?, CWD, &to)?;
@@ -172,21 +184,57 @@ impl Copier<'_> {
         Ok(marks)
     }
 
-    fn file(&mut self, from: Here<'_>, to: &Path, stat: &Stat) -> io::Result<Marks> {
+    fn file(&mut self, from: Here<'_>, entry: &Found, to: &Path) -> io::Result<Marks> {
+        let stat = &entry.stat;
         // Not blocked by what another program may have put there since.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut source = File::from(openat(from.directory, from.name, flags, Mode::empty())?);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mut target = File::from(openat(CWD, to, flags, Mode::RUSR | Mode::WUSR)?);
+        let mut target = self.create(from, entry, to)?;
         self.content(&mut source, &mut target, u64::try_from(stat.st_size).unwrap_or(0))?;
-        // Owner first: chown(2) takes setuid bits away.
-        let (user, group) = owner(stat);
-        fchown(&target, user, group)?;
-        fchmod(&target, mode(stat))?;
         let (open, copy) = (At::Open(source.as_fd()), At::Open(target.as_fd()));
         let marks = self.xattrs.copy(open, copy, &ABOUT_LOWERS)?;
         futimens(&target, &times(stat))?;
         Ok(marks)
+    }
+
+    /// Makes a file with its owner and mode, where it can in one call.
+    fn create(&mut self, from: Here<'_>, entry: &Found, to: &Path) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let stat = &entry.stat;
+        let (Some(place), Some(above)) = (entry.parent, to.parent()) else {
+            let file = File::from(openat(CWD, to, flags, Mode::RUSR | Mode::WUSR)?);
+            give(&file, stat)?;
+            return Ok(file);
+        };
+        let directory = match self.directory.take() {
+            Some((open, directory)) if open == place => directory,
+            _ => openat(
+                CWD,
+                above,
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?,
+        };
+        let wanted = stat.st_mode & 0o7777;
+        let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+        let (asked, as_made) = match &self.usual {
+            None => (all, false),
+            Some(usual) => {
+                let same = (usual.st_uid, usual.st_gid) == (stat.st_uid, stat.st_gid);
+                // The umask takes nothing away from it, and there are no bits that chown(2) would take.
+                let plain = wanted & !(usual.st_mode & 0o777) == 0;
+                (if plain { mode(stat) } else { Mode::RUSR | Mode::WUSR }, plain && same)
+            }
+        };
+        let file = File::from(openat(&directory, from.name, flags, asked)?);
+        if self.usual.is_none() {
+            self.usual = Some(fstat(&file)?);
+        }
+        if !as_made {
+            give(&file, stat)?;
+        }
+        self.directory = Some((place, directory));
+        Ok(file)
     }
 
     fn content(&mut self, source: &mut File, target: &mut File, size: u64) -> io::Result<()> {
@@ -214,6 +262,13 @@ impl Copier<'_> {
         let to = below(self.to, path);
         copy_attributes(from, &to, stat, &mut self.xattrs, &ABOUT_LOWERS)
     }
+}
+
+/// Owner first: chown(2) takes setuid bits away.
+fn give(file: &File, stat: &Stat) -> io::Result<()> {
+    let (user, group) = owner(stat);
+    fchown(file, user, group)?;
+    Ok(fchmod(file, mode(stat))?)
 }
 
 /// Gives a directory owner, mode, extended attributes but the named ones, and times of another.

@@ -39,6 +39,8 @@ pub(super) struct Marks {
     pub(super) redirect: bool,
     /// A file whose content is in a lower.
     pub(super) metacopy: bool,
+    /// There are attributes that are not OverlayFS's own.
+    pub(super) others: bool,
 }
 
 impl Marks {
@@ -47,7 +49,8 @@ impl Marks {
             Some(b"opaque") => self.opaque = true,
             Some(b"redirect") => self.redirect = true,
             Some(b"metacopy") => self.metacopy = true,
-            _ => {}
+            Some(_) => {}
+            None => self.others = true,
         }
     }
 }

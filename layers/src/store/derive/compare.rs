@@ -45,15 +45,43 @@ impl Comparer {
     /// Whether two entries are the same; of directories, without what is in them.
     pub(super) fn equal(
         &mut self,
+        one: (&Path, &Stat),
+        other: (&Path, &Stat),
+    ) -> Result<bool, HostError> {
+        self.equal_but_xattrs(one, other)
+            .and_then(|same| Ok(same && self.xattrs.equal(one.0, other.0)?))
+            .map_err(|error| HostError::io("compare", one.0, error))
+    }
+
+    /// Whether an entry that has no extended attributes is the same as another.
+    pub(super) fn equal_plain(
+        &mut self,
+        one: (&Path, &Stat),
+        other: (&Path, &Stat),
+    ) -> Result<bool, HostError> {
+        self.equal_but_xattrs(one, other)
+            .and_then(|same| Ok(same && !self.xattrs.marks(other.0)?.others))
+            .map_err(|error| HostError::io("compare", one.0, error))
+    }
+
+    fn equal_but_xattrs(
+        &mut self,
         (one, stat): (&Path, &Stat),
         (other, other_stat): (&Path, &Stat),
-    ) -> Result<bool, HostError> {
+    ) -> io::Result<bool> {
         if !same_attributes(stat, other_stat) {
             return Ok(false);
         }
-        self.same_content(one, other, kind(stat))
-            .and_then(|same| Ok(same && self.xattrs.equal(one, other)?))
-            .map_err(|error| HostError::io("compare", one, error))
+        match kind(stat) {
+            FileType::RegularFile => {
+                let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+                self.same_bytes(open(one)?, open(other)?, size)
+            }
+            FileType::Symlink => {
+                Ok(readlinkat(CWD, one, Vec::new())? == readlinkat(CWD, other, Vec::new())?)
+            }
+            _ => Ok(true),
+        }
     }
 
     /// Whether two paths hold the same, directories with all that is in them. A very large directory counts as
@@ -91,30 +119,21 @@ impl Comparer {
         Ok(true)
     }
 
-    fn same_content(&mut self, one: &Path, other: &Path, kind: FileType) -> io::Result<bool> {
-        match kind {
-            FileType::RegularFile => self.same_bytes(open(one)?, open(other)?),
-            FileType::Symlink => {
-                Ok(readlinkat(CWD, one, Vec::new())? == readlinkat(CWD, other, Vec::new())?)
-            }
-            _ => Ok(true),
-        }
-    }
-
-    /// Both are read to the same length each time: their sizes are equal, and a short read is filled up.
-    fn same_bytes(&mut self, mut one: File, mut other: File) -> io::Result<bool> {
-        loop {
-            let length = fill(&mut one, &mut self.one)?;
-            if length != fill(&mut other, &mut self.other)? {
+    /// Whether two files of one size are the same.
+    fn same_bytes(&mut self, mut one: File, mut other: File, size: usize) -> io::Result<bool> {
+        let mut left = size;
+        while left > 0 {
+            let length = left.min(self.one.len());
+            let bytes = self.one.get_mut(..length).unwrap_or_default();
+            one.read_exact(bytes)?;
+            let others = self.other.get_mut(..length).unwrap_or_default();
+            other.read_exact(others)?;
+            if bytes != others {
                 return Ok(false);
             }
-            if self.one.get(..length) != self.other.get(..length) {
-                return Ok(false);
-            }
-            if length < self.one.len() {
-                return Ok(true);
-            }
+            left -= length;
         }
+        Ok(true)
     }
 }
 
@@ -132,15 +151,4 @@ fn same_attributes(one: &Stat, other: &Stat) -> bool {
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(openat(CWD, path, flags, Mode::empty())?))
-}
-
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest)? {
-            0 => break,
-            read => length += read,
-        }
-    }
-    Ok(length)
 }

@@ -97,7 +97,12 @@ impl Gatherer<'_> {
         // A file whose content is elsewhere equals nothing.
         let comparable = upper != What::Whiteout && !found.marks.metacopy && !found.marks.redirect;
         let (mine, theirs) = (below(self.views.upper, &found.path), below(view, &found.path));
-        let equal = comparable && self.comparer.equal((&mine, &found.stat), (&theirs, &stat))?;
+        let (mine, theirs) = ((mine.as_path(), &found.stat), (theirs.as_path(), &stat));
+        let equal = comparable
+            && match found.marks.others {
+                true => self.comparer.equal(mine, theirs)?,
+                false => self.comparer.equal_plain(mine, theirs)?,
+            };
         Ok(Side { is, equal })
     }
 
