@@ -6,18 +6,25 @@ use std::{
 };
 
 use layers::cmdline::{BootRequest, GenerationChoice};
-use layers::exec::{Failure, Host, execute, undo};
+use layers::exec::{Failure, Host, HostError, execute, undo};
 use layers::generation::Generation;
-use layers::id::{GenerationId, Name};
+use layers::id::GenerationId;
 use layers::layout::{BootPaths, Layout};
-use layers::plan::boot::{BootFacts, BootPlan, Choices, candidates, missing_choice, plan_boot};
+use layers::machine_id::MachineId;
+use layers::plan::boot::{
+    BootFacts, BootPlan, Choices, Presets, candidates, missing_choice, plan_boot,
+};
 use layers::plan::check::check_boot;
 use layers::plan::{Op, Overlay, Plan};
-use layers::report::{self, BootReport, FailedCandidate};
-use layers::store::{self, StoreError, facts, read};
+use layers::policy::{Dir, Mode};
+use layers::report::{self, BootReport, FailedCandidate, WritableMount};
+use layers::store::{self, StoreError, derive, facts, read};
 use layers::superblock::Format;
 use log::{error, info, warn};
 use thiserror::Error;
+
+/// How many entries of an /etc upper are looked at for what does not belong there; more than a thousand are rare.
+const FOREIGN_MAX: usize = 10_000;
 
 /// What is known of the machine, outside the store.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +35,8 @@ pub struct Machine {
     pub kernel: Option<String>,
     /// Why the state file system cannot be written, if it can't.
     pub read_only: Option<String>,
+    /// A machine ID for an /etc that is not kept.
+    pub machine_id: Option<MachineId>,
 }
 
 /// Why nothing boots.
@@ -64,6 +73,8 @@ pub struct Booted {
     pub report: BootReport,
     /// The program to start.
     pub init: PathBuf,
+    /// Units to preset once the root is entered.
+    pub presets: Option<Presets>,
 }
 
 /// Tries the candidates in order, up to the first whose root is mounted and can be entered.
@@ -80,9 +91,10 @@ pub fn boot(
     problems.extend(missing_choice(request, &choices));
     problems.iter().for_each(|problem| error!("{problem}"));
 
-    let mut facts = facts::store(&layout)?;
+    let mut facts = facts::store(&layout);
     facts.kernel.clone_from(&machine.kernel);
     facts.read_only.clone_from(&machine.read_only);
+    facts.machine_id = machine.machine_id;
     let order = candidates(request, &choices);
     let mut failed = Vec::new();
     for (place, &id) in order.iter().enumerate() {
@@ -90,7 +102,9 @@ pub fn boot(
         match attempt.run(facts.clone(), effects) {
             Ok((mut plan, init)) => {
                 plan.problems.extend(write_records(&plan.records, effects.host));
-                return Ok(Booted { report: report(machine, id, plan, problems, failed), init });
+                let presets = plan.presets.take();
+                let report = report(machine, id, plan, problems, failed);
+                return Ok(Booted { report, init, presets });
             }
             Err(why) => {
                 error!("generation {id} does not boot: {why}{}", Next(order.get(place + 1)));
@@ -117,9 +131,12 @@ fn choices(
 }
 
 /// Writes down what ran. A full disk must not cost the boot, so what fails is only told.
-fn write_records(records: &Plan, host: &mut dyn Host) -> Option<String> {
-    let failure = execute(records, host).err()?;
-    Some(format!("the record of this boot could not be written: {failure}"))
+fn write_records(records: &Plan, host: &mut dyn Host) -> Vec<String> {
+    let one = |op: &Op| Plan { ops: vec![op.clone()] };
+    let failures = records.ops.iter().filter_map(|op| execute(&one(op), host).err());
+    failures
+        .map(|failure| format!("a record of this boot could not be written: {failure}"))
+        .collect()
 }
 
 /// The end of the line about a candidate that failed.
@@ -198,7 +215,7 @@ impl Attempt<'_> {
         effects: &mut Effects<'_>,
     ) -> Result<(BootPlan, PathBuf), String> {
         let generation = read::generation(self.layout, self.id)?;
-        facts.images = facts::images(self.layout, &generation);
+        facts::generation(self.layout, &generation, &mut facts).map_err(|e| e.to_string())?;
         loop {
             let plan = plan_boot(self.request, &generation, &facts, self.paths)
                 .map_err(|refusal| refusal.to_string())?;
@@ -206,11 +223,16 @@ impl Attempt<'_> {
             if self.request.show_plan {
                 let ops = plan.plan.ops.iter().chain(&plan.records.ops);
                 ops.for_each(|op| warn!("plan: {op}"));
+                plan.presets.iter().for_each(|presets| warn!("plan: {presets}"));
             }
             formats(&plan.plan).into_iter().for_each(&mut effects.load_driver);
             let Err(failure) = execute(&plan.plan, effects.host) else {
                 return match (effects.find_init)(&self.paths.sysroot) {
-                    Ok(init) => Ok((plan, init)),
+                    Ok(init) => {
+                        let mut plan = plan;
+                        plan.problems.extend(self.foreign(&plan, &generation));
+                        Ok((plan, init))
+                    }
                     Err(why) => {
                         unmount(&plan.plan, plan.plan.ops.len(), effects.host);
                         Err(why)
@@ -219,6 +241,21 @@ impl Attempt<'_> {
             };
             unmount(&plan.plan, failure.done, effects.host);
             self.learn(&plan, &generation, failure, &mut facts)?;
+        }
+    }
+
+    /// What lies in the /etc upper that no use of the system puts there. The mount honours none of it, but somebody had
+    /// the disk in his hands.
+    fn foreign(&self, plan: &BootPlan, generation: &Generation) -> Vec<String> {
+        let used = |mount: &WritableMount| mount.dir == Dir::Etc && mount.mode != Mode::Ephemeral;
+        if !plan.writable.iter().any(used) {
+            return Vec::new();
+        }
+        let scope = generation.writable.etc.scope;
+        let upper = self.layout.upper(Dir::Etc, self.id, scope).join("upper");
+        match derive::foreign(&upper, FOREIGN_MAX) {
+            Ok(notes) => notes.iter().map(|note| format!("{}: {}", note.path, note.what)).collect(),
+            Err(error) => vec![format!("/etc: {error}")],
         }
     }
 
@@ -231,31 +268,89 @@ impl Attempt<'_> {
         facts: &mut BootFacts,
     ) -> Result<(), String> {
         let why = failure.source.to_string();
-        match plan.plan.ops.get(failure.done) {
-            Some(Op::MountImage { at, .. }) => {
-                let mounted_there = |name: &&Name| self.paths.layer(name) == *at;
-                let layer = plan.layers.iter().find(mounted_there);
-                let layer = layer.and_then(|name| generation.layer(name)).ok_or(why.clone())?;
-                facts.images.insert(layer.digest, Err(format!("cannot be mounted: {why}")));
-                Ok(())
-            }
-            Some(op) if self.writes_state(op) && facts.read_only.is_none() => {
-                facts.read_only = Some(format!("the state file system cannot be written: {why}"));
-                Ok(())
-            }
-            _ => Err(why),
+        let op = plan.plan.ops.get(failure.done).ok_or(why.clone())?;
+        if let Op::MountImage { at, .. } = op {
+            return self.learn_image(plan, generation, at, &why, facts);
         }
+        let full = is_unwritable(&failure.source);
+        match op {
+            Op::MakeBound { path, .. } if !full && !facts.unbindable.contains_key(path) => {
+                facts.unbindable.insert(path.clone(), why);
+            }
+            Op::MountOverlay(Overlay { at, .. }) if at.starts_with(self.paths.view("")) => {
+                facts.underivable = Some(why);
+            }
+            Op::DeriveUpper(derive)
+                if !(full && self.is_state(&derive.to)) && facts.underivable.is_none() =>
+            {
+                facts.underivable =
+                    Some(format!("it cannot be brought in line with the images: {why}"));
+            }
+            op if self.writes_state(op) && facts.read_only.is_none() => {
+                facts.read_only = Some(format!("the state file system cannot be written: {why}"));
+            }
+            op => match self.reads_upper(op) {
+                Some(dir) if !facts.unusable.contains_key(&dir) => {
+                    facts.unusable.insert(dir, why);
+                }
+                _ => return Err(why),
+            },
+        }
+        Ok(())
+    }
+
+    /// An image that does not mount: a layer is left out, an image that an upper lay over before is not looked at.
+    fn learn_image(
+        &self,
+        plan: &BootPlan,
+        generation: &Generation,
+        at: &Path,
+        why: &str,
+        facts: &mut BootFacts,
+    ) -> Result<(), String> {
+        let layer = plan.layers.iter().find(|name| self.paths.layer(name) == *at);
+        let layer = layer.and_then(|name| generation.layer(name)).map(|layer| layer.digest);
+        let old = facts.images.keys().find(|digest| self.paths.old(digest) == *at).copied();
+        let digest = layer.or(old).ok_or_else(|| why.to_owned())?;
+        facts.images.insert(digest, Err(format!("cannot be mounted: {why}")));
+        Ok(())
+    }
+
+    fn is_state(&self, path: &Path) -> bool {
+        path.starts_with(self.layout.top())
     }
 
     /// Whether an operation needs a state file system with room and without errors.
     fn writes_state(&self, op: &Op) -> bool {
         let path = match op {
             Op::MakeUpper { upper, .. } => &upper.upper,
-            Op::CloneUpper { to, .. } => to,
-            Op::WipeUpper { dir, .. } => dir,
+            Op::DeriveUpper(derive) => &derive.to,
+            Op::WipeUpper { dir, .. } | Op::DropOwned { dir, .. } => dir,
+            Op::HideStamp { upper, .. }
+            | Op::MakeBound { upper, .. }
+            | Op::ForgetLowers { upper, .. } => upper,
+            Op::Remove { path } => path,
             Op::MountOverlay(Overlay { upper: Some(upper), .. }) => &upper.upper,
             _ => return false,
         };
-        path.starts_with(self.layout.top())
+        self.is_state(path)
     }
+
+    /// The directory whose upper on the state file system an operation only reads.
+    fn reads_upper(&self, op: &Op) -> Option<Dir> {
+        let from = match op {
+            Op::CopyKept { from, .. } => from,
+            Op::MountOverlay(overlay) => overlay.lowers.first()?,
+            _ => return None,
+        };
+        let below = from.strip_prefix(self.layout.uppers()).ok()?;
+        Dir::ALL.into_iter().find(|dir| below.starts_with(dir.name()))
+    }
+}
+
+/// Whether an operation failed for want of room or because nothing can be written at all.
+fn is_unwritable(error: &HostError) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let kinds = [PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull];
+    matches!(error, HostError::Io { source, .. } if kinds.contains(&source.kind()))
 }

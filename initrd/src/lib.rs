@@ -13,11 +13,13 @@
 
 pub mod boot;
 pub mod devices;
+pub mod discard;
 pub mod early;
 pub mod failure;
 pub mod handover;
 pub mod kmsg;
 pub mod modules;
+pub mod presets;
 pub mod probe;
 pub mod state;
 pub mod steps;

@@ -8,15 +8,23 @@ use std::{env, ffi::c_int, fs, io::Write, path::Path, time::Duration};
 use initrd::{
     boot::{self, BootError, Booted, Effects, Machine},
     devices::{BlockDevice, wait},
-    early, failure,
+    discard, early, failure,
     failure::{Ending, Failure},
     handover, kmsg,
     modules::Modules,
-    state,
+    presets, state,
     steps::Steps,
     uevent::Listener,
 };
-use layers::{cmdline::BootRequest, host::LinuxHost, layout::BootPaths, superblock::Format};
+use layers::{
+    cmdline::BootRequest,
+    host::LinuxHost,
+    layout::{BootPaths, Layout},
+    machine_id::MachineId,
+    plan::boot::Presets,
+    policy::Mode,
+    superblock::Format,
+};
 use log::{LevelFilter, error, info};
 
 /// Where the C library's start-up code begins.
@@ -32,6 +40,9 @@ use log::{LevelFilter, error, info};
 extern "C" fn main() -> c_int {
     let mut steps = Steps::new();
     if std::process::id() != 1 {
+        if let Some(done) = discard::run(env::args_os()) {
+            return done;
+        }
         eprintln!(
             "layers-init is started by the kernel as PID 1 of an initramfs; layerctl initrd builds one"
         );
@@ -43,13 +54,14 @@ extern "C" fn main() -> c_int {
         cmdline: read_line("/proc/cmdline").unwrap_or_default(),
         kernel: read_line("/proc/sys/kernel/osrelease"),
         read_only: None,
+        machine_id: None,
     };
     let request = BootRequest::parse(&machine.cmdline);
     let result = mounted
         .map_err(|error| Failure { problem: Some(error.to_string()), ..Failure::default() })
         .and_then(|()| start(&request, machine, &mut steps));
     let failure = match result {
-        Ok(booted) => hand_over(&booted, rate_limit.as_deref()),
+        Ok(booted) => hand_over(booted, rate_limit.as_deref()),
         Err(failure) => failure,
     };
     let ending = Ending::of(request.onfail, failure::has_shell());
@@ -73,6 +85,7 @@ fn start(
         .map_err(|problem| Failure { problem: Some(problem), ..Failure::default() })?;
     let failed =
         |problem| Failure { problem, state: Some(device.to_string()), candidates: Vec::new() };
+    machine.machine_id = machine_id(&device);
     machine.read_only =
         mount_state(&device, request, &paths).map_err(|problem| failed(Some(problem)))?;
     steps.done("state file system");
@@ -96,11 +109,29 @@ fn start(
     })?;
     steps.done("generation");
     booted.report.steps = steps.report();
-    // The system boots without a report; `layerctl status` then cannot say which generation runs.
+    write_report(&booted);
+    settle(&machine, &booted, &paths);
+    Ok(booted)
+}
+
+/// The system boots without a report; `layerctl status` then cannot say which generation runs.
+fn write_report(booted: &Booted) {
     if let Err(error) = state::write_report(Path::new(BootPaths::REPORT), &booted.report) {
         error!("{error}");
     }
-    Ok(booted)
+}
+
+/// What is done with the state file system once nothing more of the boot is written to it.
+fn settle(machine: &Machine, booted: &Booted, paths: &BootPaths) {
+    let persists = booted.report.writable.iter().any(|mount| mount.mode == Mode::Persistent);
+    let done = match (&machine.read_only, persists) {
+        (None, true) => discard::start(&Layout::new(&paths.state()), booted.report.generation),
+        (None, false) => state::protect(&paths.state()),
+        (Some(_), _) => Ok(()),
+    };
+    if let Err(error) = done {
+        error!("{error}");
+    }
 }
 
 /// Finds the state device and loads its file system's driver; gives the other modules too, for what is mounted later.
@@ -131,6 +162,17 @@ fn find_state(
     Ok((device, modules))
 }
 
+/// The same ID at each boot of this machine from this file system, where the firmware or the device tree tells machines
+/// apart.
+fn machine_id(device: &BlockDevice) -> Option<MachineId> {
+    let state = device.filesystem()?.uuid.as_ref()?;
+    let sources = ["/sys/class/dmi/id/product_uuid", "/sys/firmware/devicetree/base/serial-number"];
+    sources
+        .iter()
+        .filter_map(|path| read_line(path))
+        .find_map(|text| MachineId::derive(&text, state))
+}
+
 /// Mounts the state file system; gives why it cannot be written, if it can't.
 fn mount_state(
     device: &BlockDevice,
@@ -145,10 +187,25 @@ fn mount_state(
 }
 
 /// Enters the new root; comes back only with the reason why that failed.
-fn hand_over(booted: &Booted, rate_limit: Option<&str>) -> Failure {
+fn hand_over(mut booted: Booted, rate_limit: Option<&str>) -> Failure {
     info!("starting {}", booted.init.display());
-    kmsg::stop(rate_limit);
-    let Err(error) =
-        handover::hand_over(&BootPaths::default().sysroot, &booted.init, env::args_os().skip(1));
+    let (init, presets) = (booted.init.clone(), booted.presets.take());
+    let entered = || {
+        if let Some(presets) = presets {
+            preset(&presets, &mut booted);
+        }
+        kmsg::stop(rate_limit);
+    };
+    let root = BootPaths::default().sysroot;
+    let Err(error) = handover::hand_over(&root, &init, env::args_os().skip(1), entered);
     Failure { problem: Some(error.to_string()), ..Failure::default() }
+}
+
+/// Presets new units, and puts it into the report if that fails.
+fn preset(presets: &Presets, booted: &mut Booted) {
+    if let Err(error) = presets::apply(presets, &mut LinuxHost::new()) {
+        error!("{error}");
+        booted.report.problems.push(format!("new units are not preset: {error}"));
+        write_report(booted);
+    }
 }

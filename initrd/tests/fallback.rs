@@ -231,7 +231,7 @@ fn a_record_that_cannot_be_written_does_not_cost_the_boot() {
     let store = Store::new();
     let booted = store.boot("", Recorder::new().refuse("write ")).unwrap();
     assert_eq!(booted.report.generation.get(), 3);
-    assert!(booted.report.problems[0].starts_with("the record of this boot could not be written"));
+    assert!(booted.report.problems[0].starts_with("a record of this boot could not be written"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use crate::id::{GenerationId, Name, SetName};
 use crate::policy::{Dir, Mode, Policy};
+use crate::size::Size;
 
 /// Seconds to wait for the state device when `layers.timeout=` does not say.
 pub const DEFAULT_TIMEOUT: u64 = 30;
@@ -110,6 +111,11 @@ impl DirSet {
     /// All of them.
     pub const ALL: Self = Self([true; 3]);
 
+    /// Those that are in either.
+    pub fn union(self, other: Self) -> Self {
+        self.iter().chain(other.iter()).collect()
+    }
+
     /// Whether `dir` is among them.
     pub fn contains(self, dir: Dir) -> bool {
         self.iter().any(|member| member == dir)
@@ -156,6 +162,8 @@ pub struct BootRequest {
     pub skip: Vec<Name>,
     /// Directories on a tmpfs over the images alone.
     pub ephemeral: DirSet,
+    /// The size of that tmpfs, and of that of frozen directories; the policy's without.
+    pub ephemeral_size: Option<Size>,
     /// Directories on a tmpfs over their upper.
     pub frozen: DirSet,
     /// Directories whose upper is emptied.
@@ -181,6 +189,7 @@ impl Default for BootRequest {
             add: Vec::new(),
             skip: Vec::new(),
             ephemeral: DirSet::default(),
+            ephemeral_size: None,
             frozen: DirSet::default(),
             wipe: DirSet::default(),
             onfail: OnFail::default(),
@@ -234,7 +243,7 @@ impl BootRequest {
         } else if self.frozen.contains(dir) {
             Mode::Frozen
         } else {
-            policy.of(dir).mode
+            policy.mode(dir)
         }
     }
 
@@ -256,6 +265,9 @@ impl BootRequest {
                 self.skip.extend(names);
             }
             ("ephemeral", value) => self.ephemeral = self.dirs(key, value)?,
+            ("ephemeral.size", Some(value)) => {
+                self.ephemeral_size = Some(value.parse().map_err(|error| format!("{error}"))?);
+            }
             ("frozen", value) => self.frozen = self.dirs(key, value)?,
             ("wipe", value) => self.wipe = self.dirs(key, value)?,
             ("onfail", Some(value)) => self.onfail = onfail(value)?,
@@ -265,9 +277,11 @@ impl BootRequest {
             }
             ("plan", None) => self.show_plan = true,
             ("plan", Some(_)) => return Err("takes no value".to_owned()),
-            ("generation" | "set" | "add" | "skip" | "onfail" | "timeout" | "state", None) => {
-                return Err("wants a value".to_owned());
-            }
+            (
+                "generation" | "set" | "add" | "skip" | "onfail" | "timeout" | "state"
+                | "ephemeral.size",
+                None,
+            ) => return Err("wants a value".to_owned()),
             _ => return Err("is no key that this initrd knows".to_owned()),
         }
         Ok(())

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::etc::Derive;
 use crate::id::Digest;
-use crate::plan::{Op, Overlay, Plan, Upper};
+use crate::machine_id::MachineId;
+use crate::plan::{Access, Op, Overlay, Plan, Upper};
+use crate::size::Size;
 use crate::superblock::Format;
 
 /// Why an operation failed. Text from the kernel (`fsopen(2)` messages) stands in `detail`.
@@ -54,15 +57,38 @@ pub trait Host {
     /// Carries out [`Op::MountOverlay`].
     fn mount_overlay(&mut self, overlay: &Overlay) -> Result<(), HostError>;
     /// Carries out [`Op::MountTmpfs`].
-    fn mount_tmpfs(&mut self, at: &Path) -> Result<(), HostError>;
+    fn mount_tmpfs(&mut self, at: &Path, size: Size) -> Result<(), HostError>;
     /// Carries out [`Op::Bind`].
-    fn bind(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), HostError>;
+    fn bind(&mut self, from: &Path, at: &Path, access: Access) -> Result<(), HostError>;
     /// Carries out [`Op::MakeUpper`].
     fn make_upper(&mut self, upper: &Upper, like: Option<&Path>) -> Result<(), HostError>;
-    /// Carries out [`Op::CloneUpper`].
-    fn clone_upper(&mut self, from: &Path, to: &Path) -> Result<(), HostError>;
+    /// Carries out [`Op::DeriveUpper`].
+    fn derive_upper(&mut self, derive: &Derive) -> Result<(), HostError>;
+    /// Carries out [`Op::CopyKept`].
+    fn copy_kept(&mut self, from: &Path, to: &Path, keep: &[String]) -> Result<(), HostError>;
     /// Carries out [`Op::WipeUpper`].
     fn wipe_upper(&mut self, dir: &Path, keep: &[String]) -> Result<(), HostError>;
+    /// Carries out [`Op::DropOwned`].
+    fn drop_owned(&mut self, dir: &Path, paths: &[String]) -> Result<(), HostError>;
+    /// Carries out [`Op::HideStamp`].
+    fn hide_stamp(&mut self, upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError>;
+    /// Carries out [`Op::MakeMachineId`].
+    fn make_machine_id(
+        &mut self,
+        upper: &Path,
+        lowers: &[PathBuf],
+        id: MachineId,
+    ) -> Result<(), HostError>;
+    /// Carries out [`Op::MakeBound`].
+    fn make_bound(
+        &mut self,
+        upper: &Path,
+        path: &str,
+        mode: u32,
+        lowers: &[PathBuf],
+    ) -> Result<(), HostError>;
+    /// Carries out [`Op::ForgetLowers`].
+    fn forget_lowers(&mut self, upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError>;
     /// Carries out [`Op::StageImage`].
     fn stage_image(
         &mut self,
@@ -79,7 +105,7 @@ pub trait Host {
     fn append_line(&mut self, path: &Path, line: &str) -> Result<(), HostError>;
     /// Carries out [`Op::Remove`].
     fn remove(&mut self, path: &Path) -> Result<(), HostError>;
-    /// Takes back a mount, for [`undo`].
+    /// Carries out [`Op::Unmount`]; takes back a mount, for [`undo`].
     fn unmount(&mut self, at: &Path) -> Result<(), HostError>;
 }
 
@@ -104,7 +130,10 @@ pub fn execute(plan: &Plan, host: &mut dyn Host) -> Result<(), Failure> {
 
 /// Takes back the mounts of the first `done` operations, last one first; gives what could not be unmounted.
 pub fn undo(plan: &Plan, done: usize, host: &mut dyn Host) -> Vec<HostError> {
-    let mounts = plan.ops.iter().take(done).rev().filter_map(Op::mount_point);
+    let done: Vec<&Op> = plan.ops.iter().take(done).collect();
+    let gone: Vec<&Path> = done.iter().filter_map(|op| op.unmounts()).collect();
+    let mounts =
+        done.iter().rev().filter_map(|op| op.mount_point()).filter(|at| !gone.contains(at));
     mounts.filter_map(|at| host.unmount(at).err()).collect()
 }
 
@@ -112,11 +141,18 @@ fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
     match op {
         Op::MountImage { image, format, at } => host.mount_image(image, *format, at),
         Op::MountOverlay(overlay) => host.mount_overlay(overlay),
-        Op::MountTmpfs { at } => host.mount_tmpfs(at),
-        Op::Bind { from, at, writable } => host.bind(from, at, *writable),
+        Op::MountTmpfs { at, size } => host.mount_tmpfs(at, *size),
+        Op::Unmount { at } => host.unmount(at),
+        Op::Bind { from, at, access } => host.bind(from, at, *access),
         Op::MakeUpper { upper, like } => host.make_upper(upper, like.as_deref()),
-        Op::CloneUpper { from, to } => host.clone_upper(from, to),
+        Op::DeriveUpper(derive) => host.derive_upper(derive),
+        Op::CopyKept { from, to, keep } => host.copy_kept(from, to, keep),
         Op::WipeUpper { dir, keep } => host.wipe_upper(dir, keep),
+        Op::DropOwned { dir, paths } => host.drop_owned(dir, paths),
+        Op::HideStamp { upper, lowers } => host.hide_stamp(upper, lowers),
+        Op::MakeMachineId { upper, lowers, id } => host.make_machine_id(upper, lowers, *id),
+        Op::MakeBound { upper, path, mode, lowers } => host.make_bound(upper, path, *mode, lowers),
+        Op::ForgetLowers { upper, lowers } => host.forget_lowers(upper, lowers),
         Op::StageImage { from, to, digest, size } => host.stage_image(from, to, digest, *size),
         Op::WriteFile { path, text } => host.write_file(path, text),
         Op::PublishGeneration { dir, text } => host.publish_generation(dir, text),

@@ -7,13 +7,18 @@
 //!   store/<sha256>.img              image bytes; written once, never changed
 //!   store/<sha256>.toml             its manifest
 //!   generations/<id>/generation.toml
+//!   generations/<id>/etc.json       how its /etc came about
 //!   generations/serial              the highest number ever given to a generation
 //!   boot/default                    the generation to boot
 //!   boot/next                       a generation to try once, if any
 //!   boot/good                       the last generation marked good
 //!   boot/ran                        the generation that ran last: whose /etc a new one starts from
 //!   boot/pinned/<id>                generations that cleanup keeps
+//!   boot/reset                      what `layerctl reset` asks of the next boot
 //!   upper/etc/<id>/{upper,work}     one /etc upper for each generation
+//!   upper/etc/<id>/lowers           the images that it lay over last; var and home have one too
+//!   upper/etc/<id>/presets          the images whose units were preset
+//!   upper/etc/shared/…              the one for all, where the policy says so
 //!   upper/var/{upper,work}          shared by all generations, as is home
 //!   upper/home/{upper,work}
 //!   log                             one line for each change
@@ -22,7 +27,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::id::{Digest, GenerationId, Name};
-use crate::policy::Dir;
+use crate::policy::{Dir, Scope};
 
 /// The layout's number that this code reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -87,6 +92,11 @@ impl Layout {
         self.generation(id).join("generation.toml")
     }
 
+    /// The report of how a generation's /etc came about.
+    pub fn etc_report(&self, id: GenerationId) -> PathBuf {
+        self.generation(id).join("etc.json")
+    }
+
     /// The highest number ever given to a generation.
     pub fn serial(&self) -> PathBuf {
         self.generations().join("serial")
@@ -117,6 +127,11 @@ impl Layout {
         self.boot().join("ran")
     }
 
+    /// What the next boot is asked to empty.
+    pub fn reset(&self) -> PathBuf {
+        self.boot().join("reset")
+    }
+
     /// The directory of pins.
     pub fn pins(&self) -> PathBuf {
         self.boot().join("pinned")
@@ -142,12 +157,36 @@ impl Layout {
         self.uppers().join("etc")
     }
 
+    /// The directory that holds `upper` and `work` for /etc: a generation's own, or the one that generations share.
+    pub fn etc_upper(&self, owner: Option<GenerationId>) -> PathBuf {
+        let name = owner.map_or_else(|| "shared".to_owned(), |id| id.to_string());
+        self.etc_uppers().join(name)
+    }
+
     /// The directory that holds `upper` and `work` for a writable directory of a generation.
-    pub fn upper(&self, dir: Dir, id: GenerationId) -> PathBuf {
+    pub fn upper(&self, dir: Dir, id: GenerationId, scope: Scope) -> PathBuf {
         match dir {
-            Dir::Etc => self.etc_uppers().join(id.to_string()),
+            Dir::Etc => self.etc_upper((scope == Scope::Generation).then_some(id)),
+            Dir::Var | Dir::Home => self.shared_upper(dir),
+        }
+    }
+
+    /// The directory that holds `upper` and `work` of a directory that all generations share.
+    pub fn shared_upper(&self, dir: Dir) -> PathBuf {
+        match dir {
+            Dir::Etc => self.etc_upper(None),
             Dir::Var | Dir::Home => self.uppers().join(dir.name()),
         }
+    }
+
+    /// The record of the images that the upper in `dir` lay over last.
+    pub fn lowers(dir: &Path) -> PathBuf {
+        dir.join("lowers")
+    }
+
+    /// The record of the images whose units were preset in the /etc upper in `dir`.
+    pub fn presets(dir: &Path) -> PathBuf {
+        dir.join("presets")
     }
 
     /// Every directory of an empty store, parents first.
@@ -183,6 +222,9 @@ impl BootPaths {
     /// The boot report, in the running system.
     pub const REPORT: &str = "/run/layers/boot.json";
 
+    /// How this boot's /etc came about, where that could not be kept with the generation.
+    pub const ETC_REPORT: &str = "/run/layers/etc.json";
+
     /// Where the state file system is mounted.
     pub fn state(&self) -> PathBuf {
         self.run.join("state")
@@ -198,9 +240,24 @@ impl BootPaths {
         self.run.join("layer").join(name.as_str())
     }
 
+    /// Where an image is mounted that is not part of this boot but that an upper lay over before.
+    pub fn old(&self, digest: &Digest) -> PathBuf {
+        self.run.join("old").join(digest.to_string())
+    }
+
+    /// Where the merged directory `name` of several images is looked at.
+    pub fn view(&self, name: &str) -> PathBuf {
+        self.run.join("view").join(name)
+    }
+
     /// The tmpfs of uppers that are gone at power-off.
     pub fn ephemeral(&self) -> PathBuf {
         self.run.join("ephemeral")
+    }
+
+    /// The tmpfs of one directory's upper, where its size is its own.
+    pub fn ephemeral_of(&self, dir: Dir) -> PathBuf {
+        self.run.join(format!("ephemeral-{dir}"))
     }
 
     /// A writable directory in the new root.

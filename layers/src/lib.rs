@@ -1,7 +1,7 @@
 //! What layerctl and its initrd share: words, plans, and the effects that carry them out.
 //!
 //! ```text
-//! text → types      id layout manifest generation cmdline policy superblock report
+//! text → types      id layout manifest generation cmdline policy size lowers superblock report
 //! types → Plan      plan::{boot, change, collect}, linted by plan::check     (pure)
 //! Plan → effects    exec, carried out by a host                              (host, store, sys)
 //! ```
@@ -15,10 +15,14 @@ pub mod generation;
 pub mod host;
 pub mod id;
 pub mod layout;
+pub mod lowers;
+pub mod machine_id;
 pub mod manifest;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod reset;
+pub mod size;
 pub mod store;
 pub mod superblock;
 pub mod sys;

@@ -19,12 +19,16 @@ use layers::cmdline::BootRequest;
 use layers::generation::{Generation, LAYERS_MAX, Layer};
 use layers::id::{Digest, GenerationId};
 use layers::layout::BootPaths;
+use layers::lowers::{LowerImage, LowerImages};
+use layers::machine_id::MachineId;
 use layers::plan::boot::{
-    BootFacts, BootPlan, Choices, Pointers, candidates, missing_choice, plan_boot,
+    BootFacts, BootPlan, Choices, EtcOrigin, EtcSource, EtcUppers, Pointers, UpperFacts,
+    candidates, etc_origin, missing_choice, plan_boot,
 };
 use layers::plan::check::check_boot;
 use layers::plan::{Op, Plan};
-use layers::policy::Dir;
+use layers::policy::{Dir, Scope};
+use layers::reset::Reset;
 use layers::superblock::Format;
 use serde::Deserialize;
 
@@ -38,8 +42,24 @@ struct Facts {
     /// Images that cannot be used, and why.
     broken: BTreeMap<String, String>,
     formats: BTreeMap<String, Format>,
+    /// Images of earlier boots: their top-level directories.
+    old: BTreeMap<String, Vec<String>>,
+    /// Generations that have an /etc upper; whether there is a shared one.
     etc_uppers: BTreeSet<GenerationId>,
+    shared_etc: bool,
+    /// The scope of the generation that ran last.
+    ran_scope: Scope,
     shared_uppers: Vec<Dir>,
+    /// What the uppers lay over, topmost first, where that is not all images of the generation; `[]` for unknown.
+    lowers: Lowers,
+    occupied: BTreeSet<String>,
+    unbindable: BTreeMap<String, String>,
+    unusable: BTreeMap<Dir, String>,
+    underivable: Option<String>,
+    /// The hardware's UUID.
+    hardware: Option<String>,
+    /// The text of boot/reset.
+    reset: Option<String>,
     pointers: CasePointers,
     kernel: Option<String>,
     read_only: Option<String>,
@@ -54,7 +74,43 @@ struct CasePointers {
     ran: Option<GenerationId>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Lowers {
+    etc: Option<Vec<String>>,
+    var: Option<Vec<String>>,
+    home: Option<Vec<String>>,
+    presets: Option<Vec<String>>,
+}
+
+/// The digest of an image of an earlier boot.
+fn old_digest(name: &str) -> Digest {
+    let mut bytes = [0x0d; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    Digest::new(bytes)
+}
+
 impl Facts {
+    /// Images by name; without names all of the generation.
+    fn images(&self, generation: &Generation, names: &Option<Vec<String>>) -> Option<LowerImages> {
+        let layers = generation.layers.iter().rev();
+        let layers = layers.map(|layer| (layer.name.as_str(), layer.digest, &layer.dirs));
+        let base = &generation.base;
+        let all: Vec<_> = layers.chain([("base", base.digest, &base.dirs)]).collect();
+        let image = |digest, dirs: &[String]| LowerImage { digest, dirs: dirs.into() };
+        let named = |name: &String| match all.iter().find(|one| one.0 == name) {
+            Some((_, digest, dirs)) => image(*digest, dirs),
+            None => image(old_digest(name), &self.old[name]),
+        };
+        match names {
+            None => Some(LowerImages(
+                all.iter().map(|(_, digest, dirs)| image(*digest, dirs)).collect(),
+            )),
+            Some(names) if names.is_empty() => None,
+            Some(names) => Some(LowerImages(names.iter().map(named).collect())),
+        }
+    }
+
     fn load(case: &Path) -> Self {
         let path = case.join("facts.toml");
         if !path.exists() {
@@ -70,7 +126,7 @@ impl Facts {
             .iter()
             .map(|layer| (layer.name.as_str(), layer.digest, Format::Erofs));
         let all = [("base", generation.base.digest, Format::Squashfs)];
-        let images = all
+        let images: Vec<_> = all
             .into_iter()
             .chain(layers)
             .filter(|(name, ..)| !self.absent.iter().any(|absent| absent == name))
@@ -79,16 +135,47 @@ impl Facts {
                 (digest, self.broken.get(name).map_or(Ok(format), |why| Err(why.clone())))
             })
             .collect();
+        let old = self.old.keys().filter(|name| !self.absent.contains(name)).map(|name| {
+            let format = self.formats.get(name).copied().unwrap_or(Format::Erofs);
+            (old_digest(name), self.broken.get(name).map_or(Ok(format), |why| Err(why.clone())))
+        });
+        let images = BTreeMap::from_iter(images).into_iter().chain(old).collect();
+        let upper = |lowers| UpperFacts { lowers: self.images(generation, lowers), presets: None };
+        let etc = UpperFacts {
+            presets: self.images(generation, &self.lowers.presets),
+            ..upper(&self.lowers.etc)
+        };
+        let pointers = Pointers {
+            default: self.pointers.default,
+            next: self.pointers.next,
+            good: self.pointers.good,
+            ran: self.pointers.ran,
+        };
+        let scope = generation.writable.etc.scope;
+        let uppers = EtcUppers {
+            own: self.etc_uppers.clone(),
+            shared: self.shared_etc,
+            ran_scope: self.ran_scope,
+        };
+        let (origin, etc_problem) = etc_origin(generation.id, scope, &pointers, &uppers);
+        let shared = |dir, lowers| self.shared_uppers.contains(&dir).then(|| upper(lowers));
         BootFacts {
             images,
-            etc_uppers: self.etc_uppers,
-            shared_uppers: self.shared_uppers.into_iter().collect(),
-            pointers: Pointers {
-                default: self.pointers.default,
-                next: self.pointers.next,
-                good: self.pointers.good,
-                ran: self.pointers.ran,
+            etc: (origin == EtcOrigin::Own).then(|| etc.clone()),
+            etc_source: match origin {
+                EtcOrigin::Other(owner) => Some(EtcSource { owner, upper: etc }),
+                _ => None,
             },
+            etc_problem,
+            var: shared(Dir::Var, &self.lowers.var),
+            home: shared(Dir::Home, &self.lowers.home),
+            occupied: self.occupied,
+            unbindable: self.unbindable,
+            unusable: self.unusable,
+            underivable: self.underivable,
+            reset: self.reset.map(|text| Reset::parse(&text)),
+            machine_id: self.hardware.and_then(|hardware| MachineId::derive(&hardware, "state")),
+            pointers,
             kernel: self.kernel,
             read_only: self.read_only,
         }
@@ -110,6 +197,7 @@ fn show(boot: &BootPlan) -> String {
     }
     writeln!(text, "\n{}", boot.plan).unwrap();
     boot.records.ops.iter().for_each(|record| writeln!(text, "then {record}").unwrap());
+    boot.presets.iter().for_each(|presets| writeln!(text, "then {presets}").unwrap());
     text
 }
 

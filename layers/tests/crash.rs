@@ -162,7 +162,9 @@ fn look(layout: &Layout, context: &str) -> (Seen, State) {
     assert!(state.damaged_pointers.is_empty(), "{context}: {:?}", state.damaged_pointers);
     for generation in state.generations.values() {
         assert!(state.serial >= Some(generation.id), "{context}: serial");
-        for (digest, found) in facts::images(layout, generation) {
+        let mut known = facts::store(layout);
+        facts::generation(layout, generation, &mut known).unwrap();
+        for (digest, found) in known.images {
             assert!(found.is_ok(), "{context}: generation {}: {digest} {found:?}", generation.id);
             assert!(state.is_whole(&digest), "{context}: {digest}");
         }
@@ -344,10 +346,10 @@ fn a_cleanup_that_stops_never_takes_what_is_named() {
         }));
         verbs.push(verb(|_, layout, _| {
             for number in [1, 3, 5] {
-                fs::create_dir_all(layout.upper(Dir::Etc, id(number)).join("upper/a")).unwrap();
+                fs::create_dir_all(layout.etc_upper(Some(id(number))).join("upper/a")).unwrap();
             }
             fs::write(layout.store().join(".tmp-x"), "x").unwrap();
-            fs::create_dir_all(layout.upper(Dir::Var, id(1)).join(".tmp-wiped/a")).unwrap();
+            fs::create_dir_all(layout.shared_upper(Dir::Var).join(".tmp-wiped/a")).unwrap();
             Ok(Decision::unchanged("uppers".into()))
         }));
         verbs

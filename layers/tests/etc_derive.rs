@@ -76,8 +76,8 @@ fn assert_derived(d: &Derive) {
     assert_eq!(fs::read_to_string(upper.join("hosts")).unwrap(), "mine\n");
     assert!(!upper.join("motd").exists());
     assert_eq!(fs::symlink_metadata(upper.join(".updated")).unwrap().rdev(), 0);
-    assert_eq!(names(&d.to), ["images", "presets", "upper", "work"]);
-    assert_eq!(fs::read_to_string(d.to.join("images")).unwrap(), d.images);
+    assert_eq!(names(&d.to), ["lowers", "presets", "upper", "work"]);
+    assert_eq!(fs::read_to_string(d.to.join("lowers")).unwrap(), d.images);
     assert_eq!(fs::read_to_string(d.to.join("presets")).unwrap(), "a.service\n");
     assert_eq!(fs::metadata(d.to.join("work")).unwrap().mode() & 0o7777, 0o700);
     assert_eq!(fs::metadata(&d.to).unwrap().mode() & 0o7777, 0o700);
@@ -293,7 +293,7 @@ fn an_upper_may_go_to_another_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let mut d = prepare(dir.path());
     let tmpfs = dir.path().join("tmpfs");
-    LinuxHost::new().mount_tmpfs(&tmpfs).unwrap();
+    LinuxHost::new().mount_tmpfs(&tmpfs, layers::size::Size::default()).unwrap();
     d.to = tmpfs.join("etc");
     derive(&d).unwrap();
     assert_derived(&d);

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use layers::id::{Digest, GenerationId};
 use layers::layout::{BootPaths, Layout};
 use layers::plan::check::{LOWERS_MAX, VALUE_MAX, check_boot, check_change};
-use layers::plan::{Op, Overlay, Plan, Upper};
-use layers::policy::Dir;
+use layers::plan::{Access, Op, Overlay, Plan, Upper};
 use layers::superblock::Format;
 
 const RUN: &str = "/run/initramfs/layers";
@@ -37,7 +36,7 @@ fn overlay(lowers: &[&str], upper: Option<Upper>, at: &str) -> Op {
 }
 
 fn etc_upper() -> Upper {
-    Upper::below(&state().upper(Dir::Etc, GenerationId::FIRST))
+    Upper::below(&state().etc_upper(Some(GenerationId::FIRST)))
 }
 
 fn make(upper: Upper) -> Op {
@@ -91,9 +90,13 @@ fn each_fault_of_a_boot_is_caught() {
     let many: Vec<String> = (0..=LOWERS_MAX).map(|number| format!("base/{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let apart = Upper { work: state().uppers().join("work"), ..etc_upper() };
-    let bind = |from: &str, at: &str| Op::Bind { from: run(from), at: at.into(), writable: false };
+    let bind = |from: &str, at: &str| Op::Bind {
+        from: run(from),
+        at: at.into(),
+        access: Access::ReadOnly,
+    };
     let write_bind =
-        Op::Bind { from: etc_upper().upper, at: "/sysroot/home".into(), writable: true };
+        Op::Bind { from: etc_upper().upper, at: "/sysroot/home".into(), access: Access::Writable };
     let remove = |path: PathBuf| Op::Remove { path };
     let cases: Vec<(&str, Vec<Op>)> = vec![
         ("no root is mounted", vec![image("base")]),
@@ -139,10 +142,10 @@ fn each_fault_of_a_boot_is_caught() {
         ("store is on nothing", and(Op::WipeUpper { dir: state().store(), keep: vec![] })),
         (
             "store is on nothing",
-            and(Op::CloneUpper { from: etc_upper().upper, to: state().store() }),
+            and(Op::CopyKept { from: etc_upper().upper, to: state().store(), keep: vec![] }),
         ),
         ("a boot writes only", and(Op::WriteFile { path: state().default(), text: "x".into() })),
-        ("a boot writes only", and(remove(state().image(&Digest::new([1; 32]))))),
+        ("a boot takes away only", and(remove(state().image(&Digest::new([1; 32]))))),
         ("a boot changes no image", and(stage(state().image(&Digest::new([1; 32]))))),
         (
             "a boot changes no image",
@@ -211,7 +214,10 @@ fn each_fault_of_a_change_is_caught() {
         ("it removes a part of every store", first(remove(layout.store()))),
         ("it removes a part of every store", first(remove(layout.generations()))),
         ("it removes a part of every store", first(remove(layout.etc_uppers()))),
-        ("a change mounts nothing", first(Op::MountTmpfs { at: "/run/x".into() })),
+        (
+            "a change mounts nothing",
+            first(Op::MountTmpfs { at: "/run/x".into(), size: layers::size::Size::default() }),
+        ),
         ("a change mounts nothing", first(make(etc_upper()))),
     ];
     for (what, ops) in cases {

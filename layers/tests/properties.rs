@@ -13,11 +13,17 @@ use layers::cmdline::{BootRequest, DeviceSpec};
 use layers::generation::{Base, Generation, Layer, SCHEMA};
 use layers::id::{Digest, GenerationId, Name, SetName, Version};
 use layers::layout::BootPaths;
+use layers::lowers::{LowerImage, LowerImages};
+use layers::machine_id::MachineId;
 use layers::manifest::{Kind, Manifest};
-use layers::plan::boot::{BootFacts, Choices, Pointers, candidates, missing_choice, plan_boot};
+use layers::plan::boot::{
+    BootFacts, Choices, EtcSource, Pointers, UpperFacts, candidates, missing_choice, plan_boot,
+};
 use layers::plan::check::check_boot;
-use layers::plan::{Op, Plan};
-use layers::policy::{Dir, Mode, Policy, Writable};
+use layers::plan::{Access, Op, Plan};
+use layers::policy::{Dir, EtcPolicy, HomePolicy, Mode, Policy, Scope, VarPolicy};
+use layers::reset::Reset;
+use layers::size::Size;
 use layers::superblock::{Format, SUPERBLOCK_BYTES, Superblock};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -62,15 +68,49 @@ fn dirs() -> impl Strategy<Value = Vec<String>> {
         .prop_map(|dirs| dirs.into_iter().map(str::to_owned).collect())
 }
 
+/// Absolute paths below `dir`; with `/` anywhere.
+fn paths_below(dir: &'static str) -> impl Strategy<Value = Vec<String>> {
+    let path = "(/[a-z*][a-z.*-]{0,8}){1,3}";
+    vec(path, 0..3).prop_map(move |paths| paths.iter().map(|path| dir.to_owned() + path).collect())
+}
+
 fn policy() -> impl Strategy<Value = Policy> {
     let mode = || select(vec![Mode::Persistent, Mode::Frozen, Mode::Ephemeral]);
-    let keep = vec("(/[a-z*][a-z.*-]{0,8}){1,4}", 0..4);
-    (keep, mode(), mode(), mode()).prop_map(|(keep, etc, var, home)| Policy {
+    let size = || {
+        proptest::option::of(prop_oneof![
+            (1..=100_u8).prop_map(Size::Percent),
+            (4096..=u64::MAX).prop_map(Size::Bytes)
+        ])
+    };
+    let scope = select(vec![Scope::Generation, Scope::Shared]);
+    let etc = (mode(), scope, paths_below("/etc"), size())
+        .prop_map(|(mode, scope, keep, size)| EtcPolicy { mode, scope, keep, size });
+    let var = (mode(), paths_below("/var"), paths_below(""), paths_below("/var"), size())
+        .prop_map(|(mode, bind, owned, keep, size)| VarPolicy { mode, bind, owned, keep, size });
+    let home = (mode(), paths_below("/home"), size()).prop_map(|(mode, keep, size)| HomePolicy {
+        mode,
         keep,
-        etc: Writable { mode: etc },
-        var: Writable { mode: var },
-        home: Writable { mode: home },
-    })
+        size,
+    });
+    (etc, var, home).prop_map(|(etc, var, home)| Policy { etc, var, home })
+}
+
+/// What an upper lay over: some images of the generation and some that are not there, or nobody knows.
+fn lowers(digests: &[Digest]) -> impl Strategy<Value = Option<LowerImages>> + use<> {
+    let mut digests = digests.to_vec();
+    digests.push(Digest::new([0xdd; 32]));
+    let image = (select(digests), dirs()).prop_map(|(digest, dirs)| LowerImage { digest, dirs });
+    // A stack has each image once.
+    let distinct = vec(image, 0..4).prop_map(|mut images| {
+        images.sort();
+        images.dedup_by_key(|image| image.digest);
+        LowerImages(images)
+    });
+    proptest::option::of(distinct)
+}
+
+fn upper(digests: &[Digest]) -> impl Strategy<Value = UpperFacts> + use<> {
+    (lowers(digests), lowers(digests)).prop_map(|(lowers, presets)| UpperFacts { lowers, presets })
 }
 
 prop_compose! {
@@ -191,27 +231,50 @@ fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
     let kernels = [generation.base.kernels.clone(), vec!["other".to_owned()]].concat();
     let near = || prop_oneof![Just(generation.id), id()];
     let pointer = || proptest::option::of(near());
+    let uppers = (
+        proptest::option::of(upper(&digests)),
+        proptest::option::of((proptest::option::of(near()), upper(&digests))),
+        proptest::option::of(upper(&digests)),
+        proptest::option::of(upper(&digests)),
+    );
+    let why = || proptest::option::weighted(0.2, Just("it is damaged".to_owned()));
+    let bound = generation.writable.bound_in_var();
+    let unbindable = subsequence(bound.clone(), 0..=bound.len().min(1));
+    let unusable = subsequence(Dir::ALL.to_vec(), 0..=1);
+    let resets = vec!["dirs = [\"etc\", \"var\"]", "dirs = [\"home\"]\nkeep = [\"/home/a\"]", "no"];
+    let reset = proptest::option::weighted(0.3, select(resets));
     (
         vec(image, digests.len()),
-        btree_set(near(), 0..4),
-        subsequence(vec![Dir::Var, Dir::Home], 0..=2),
+        uppers,
+        (unbindable, unusable, why(), reset),
         [pointer(), pointer(), pointer(), pointer()],
         proptest::option::weighted(0.5, select(kernels)),
-        proptest::option::weighted(0.2, Just("it is read-only".to_owned())),
+        why(),
     )
-        .prop_map(
-            move |(images, etc_uppers, shared, [default, next, good, ran], kernel, read_only)| {
-                let looked = digests.iter().copied().zip(images);
-                BootFacts {
-                    images: looked.filter_map(|(digest, image)| Some((digest, image?))).collect(),
-                    etc_uppers,
-                    shared_uppers: shared.into_iter().collect(),
-                    pointers: Pointers { default, next, good, ran },
-                    kernel,
-                    read_only,
-                }
-            },
-        )
+        .prop_map(move |(images, uppers, faults, pointers, kernel, read_only)| {
+            let looked = digests.iter().copied().zip(images);
+            let (etc, source, var, home) = uppers;
+            let (unbindable, unusable, underivable, reset) = faults;
+            let [default, next, good, ran] = pointers;
+            let why = || "it is damaged".to_owned();
+            BootFacts {
+                images: looked.filter_map(|(digest, image)| Some((digest, image?))).collect(),
+                etc,
+                etc_source: source.map(|(owner, upper)| EtcSource { owner, upper }),
+                etc_problem: None,
+                var,
+                home,
+                occupied: bound.iter().take(1).cloned().collect(),
+                unbindable: unbindable.into_iter().map(|path| (path, why())).collect(),
+                unusable: unusable.into_iter().map(|dir| (dir, why())).collect(),
+                underivable,
+                reset: reset.map(Reset::parse),
+                machine_id: MachineId::derive("4C4C4544-0042-3510-8052-B4C04F4A5931", "a"),
+                pointers: Pointers { default, next, good, ran },
+                kernel,
+                read_only,
+            }
+        })
 }
 
 /// Whether the selected layers are closed: each has what it needs, and no unusable one is among them.
@@ -242,8 +305,17 @@ fn writes(plan: &Plan, paths: &BootPaths) -> usize {
             Op::MountOverlay(overlay) => {
                 overlay.upper.iter().any(|upper| upper.upper.starts_with(&state))
             }
-            Op::Bind { from, writable, .. } => *writable && from.starts_with(&state),
-            Op::MountImage { .. } | Op::MountTmpfs { .. } => false,
+            Op::Bind { from, access, .. } => {
+                *access != Access::ReadOnly && from.starts_with(&state)
+            }
+            Op::MountImage { .. } | Op::MountTmpfs { .. } | Op::Unmount { .. } => false,
+            Op::DeriveUpper(derive) => {
+                derive.to.starts_with(&state) || derive.report.starts_with(&state)
+            }
+            Op::CopyKept { to: path, .. }
+            | Op::HideStamp { upper: path, .. }
+            | Op::MakeMachineId { upper: path, .. }
+            | Op::MakeBound { upper: path, .. } => path.starts_with(&state),
             _ => true,
         })
         .count()
@@ -397,10 +469,11 @@ proptest! {
         }
         // A directory that is not persistent is never written to on disk.
         for (dir, mode) in &modes {
-            let own = layers::layout::Layout::new(&paths.state()).upper(*dir, generation.id);
+            let scope = generation.writable.etc.scope;
+            let own = layers::layout::Layout::new(&paths.state()).upper(*dir, generation.id, scope);
             let touched = boot.plan.ops.iter().any(|op| match op {
                 Op::MakeUpper { upper, .. } => upper.upper.starts_with(&own),
-                Op::CloneUpper { to, .. } => *to == own,
+                Op::DeriveUpper(derive) => derive.to == own,
                 Op::WipeUpper { dir, .. } => *dir == own,
                 _ => false,
             });

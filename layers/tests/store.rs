@@ -15,8 +15,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use layers::exec::HostError;
+use layers::generation::Generation;
 use layers::id::{Digest, GenerationId};
 use layers::layout::Layout;
+use layers::plan::boot::UpperFacts;
 use layers::policy::Dir;
 use layers::store::lock::Lock;
 use layers::store::read::{init, read_state};
@@ -225,9 +227,10 @@ fn whatever_was_left_half_made_is_found_wherever_it_lies() {
         layout.boot(),
         layout.pins(),
         layout.etc_uppers(),
-        layout.upper(Dir::Var, seven),
-        layout.upper(Dir::Home, seven),
-        layout.upper(Dir::Etc, seven),
+        layout.shared_upper(Dir::Var),
+        layout.shared_upper(Dir::Home),
+        layout.etc_upper(None),
+        layout.etc_upper(Some(seven)),
     ] {
         fs::create_dir_all(directory.join("upper")).unwrap();
         let left = directory.join(".tmp-something");
@@ -235,7 +238,7 @@ fn whatever_was_left_half_made_is_found_wherever_it_lies() {
         want.insert(left);
     }
     // An /etc upper whose making was interrupted before its upper directory was there.
-    let half = layout.upper(Dir::Etc, "8".parse().unwrap());
+    let half = layout.etc_upper(Some("8".parse().unwrap()));
     fs::create_dir_all(half.join(".tmp-upper")).unwrap();
     want.insert(half);
     let state = read_state(&layout, None).unwrap();
@@ -257,18 +260,54 @@ fn a_manifest_that_speaks_of_another_image_is_none() {
     assert_eq!(state.manifests.into_keys().collect::<Vec<_>>(), [digest]);
 }
 
+/// Generation 7, in a store that never saw its images.
+fn seventh() -> Generation {
+    let digest = Digest::new([7; 32]);
+    Generation::parse(&format!(
+        "schema = 1\nid = 7\ncreated = \"t\"\nreason = \"r\"\nsets.default = []\n\
+         base = {{ name = \"debian\", version = \"13\", digest = \"{digest}\", dirs = [\"etc\"] }}\n"
+    ))
+    .unwrap()
+}
+
 #[test]
-fn facts_tell_which_uppers_are_there() {
+fn facts_tell_which_uppers_are_there_and_over_what() {
     let (_state, layout) = store();
-    let seven = "7".parse().unwrap();
-    let facts = facts::store(&layout).unwrap();
-    assert!(facts.etc_uppers.is_empty() && facts.shared_uppers.is_empty());
-    for dir in [Dir::Etc, Dir::Home] {
-        fs::create_dir_all(layout.upper(dir, seven).join("upper")).unwrap();
+    let known = |layout: &Layout| {
+        let mut known = facts::store(layout);
+        facts::generation(layout, &seventh(), &mut known).unwrap();
+        known
+    };
+    let facts = known(&layout);
+    assert_eq!((facts.etc, facts.etc_source, facts.var, facts.home), (None, None, None, None));
+    let home = layout.shared_upper(Dir::Home);
+    let sixth = layout.etc_upper(Some("6".parse().unwrap()));
+    for dir in [&home, &sixth] {
+        fs::create_dir_all(dir.join("upper")).unwrap();
     }
-    let facts = facts::store(&layout).unwrap();
-    assert_eq!(facts.etc_uppers, [seven].into());
-    assert_eq!(facts.shared_uppers.iter().collect::<Vec<_>>(), [Dir::Home]);
+    let lowers = format!("{} etc home\n", Digest::new([6; 32]));
+    fs::write(Layout::lowers(&home), &lowers).unwrap();
+    fs::write(Layout::presets(&sixth), "damaged").unwrap();
+    let facts = known(&layout);
+    assert_eq!(facts.home.unwrap().lowers, Some(lowers.parse().unwrap()));
+    let source = facts.etc_source.unwrap();
+    assert_eq!((source.owner, source.upper), ("6".parse().ok(), UpperFacts::default()));
+    assert!(facts.etc_problem.unwrap().contains("nothing tells which generation ran last"));
+    // The images of before are looked for too.
+    assert_eq!(facts.images.len(), 2);
+    fs::create_dir_all(layout.etc_upper(Some("7".parse().unwrap())).join("upper")).unwrap();
+    let facts = known(&layout);
+    assert_eq!((facts.etc, facts.etc_source), (Some(UpperFacts::default()), None));
+}
+
+#[test]
+fn a_reset_is_read_or_why_it_is_not() {
+    let (_state, layout) = store();
+    assert_eq!(facts::store(&layout).reset, None);
+    fs::write(layout.reset(), "dirs = [\"var\"]").unwrap();
+    assert_eq!(facts::store(&layout).reset.unwrap().unwrap().dirs, [Dir::Var]);
+    fs::write(layout.reset(), "dirs = 1").unwrap();
+    assert!(facts::store(&layout).reset.unwrap().is_err());
 }
 
 #[test]

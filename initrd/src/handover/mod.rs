@@ -84,10 +84,12 @@ pub fn check(root: &Path, requested: Option<&Path>) -> Result<PathBuf, Error> {
 ///
 /// /proc, /sys, /dev and /run go along; the environment stays. Where a mount could not be moved, those moved before it
 /// are moved back, and the caller may try another candidate; not so after [`Error::Enter`] and [`Error::Exec`].
+/// `entered` is called in the new root, before init is started.
 pub fn hand_over(
     root: &Path,
     init: &Path,
     arguments: impl IntoIterator<Item = OsString>,
+    entered: impl FnOnce(),
 ) -> Result<Infallible, Error> {
     let entering = |call| move |source| Error::Enter { path: root.to_owned(), call, source };
     let old_root = nix::fcntl::open(
@@ -103,6 +105,7 @@ pub fn hand_over(
     chdir("/").map_err(entering("chdir"))?;
     // What can't be deleted costs memory, not the boot.
     let _ = empty::empty(old_root);
+    entered();
     // Command also gives init the default disposition of SIGPIPE and an empty signal mask.
     let source = Command::new(init).args(arguments).exec();
     Err(Error::Exec { program: init.to_owned(), source })

@@ -11,6 +11,7 @@ const MAGIC: u16 = 0xef53;
 const CHECKSUM_AT: usize = 0x3fc;
 
 const COMPAT_HAS_JOURNAL: u32 = 0x4;
+const INCOMPAT_RECOVER: u32 = 0x4;
 const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
 const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
 
@@ -53,4 +54,9 @@ pub fn parse(data: &[u8]) -> Option<Superblock> {
         uuid: fields::uuid(fields::bytes(data, 0x68)?),
         label: fields::label(data.get(0x78..0x88)?),
     })
+}
+
+/// Whether the journal has to be replayed, by the [`LENGTH`] bytes at [`OFFSET`].
+pub fn needs_recovery(data: &[u8]) -> bool {
+    fields::le32(data, 0x60).is_some_and(|incompat| incompat & INCOMPAT_RECOVER != 0)
 }

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Plan, context: &Context) -> Result<Outcome, Error> {
     );
     problems.extend(missing_choice(&request, &choices));
 
-    let mut known = facts::store(&store.layout)?;
+    let mut known = facts::store(&store.layout);
     known.kernel = kernel(context)?;
     let order = candidates(&request, &choices);
     let mut failed = Vec::new();
@@ -80,7 +80,7 @@ fn attempt(
 ) -> Result<BootPlan, String> {
     let paths = BootPaths::default();
     let generation = read::generation(&store.layout, id)?;
-    known.images = facts::images(&store.layout, &generation);
+    facts::generation(&store.layout, &generation, &mut known).map_err(|error| error.to_string())?;
     let plan = plan_boot(request, &generation, &known, &paths).map_err(|why| why.to_string())?;
     check_boot(&plan.plan, &paths).map_err(|fault| fault.to_string())?;
     Ok(plan)
@@ -95,6 +95,7 @@ fn print(
     failed: &[FailedCandidate],
 ) -> Result<(), Error> {
     let operations = plan.plan.ops.iter().chain(&plan.records.ops).map(ToString::to_string);
+    let operations = operations.chain(plan.presets.as_ref().map(ToString::to_string));
     if args.reading.json {
         return context.ui.json(&PlanView {
             schema: ui::SCHEMA,

@@ -41,6 +41,6 @@ pub struct Derive {
     pub generation: GenerationId,
     /// Whose /etc it was; none where one upper serves all generations.
     pub source: Option<GenerationId>,
-    /// The text of the file `images` in `to`: which images the new upper lies on.
+    /// The record of the images that the new upper lies on: what `lowers` beside it holds.
     pub images: String,
 }

@@ -8,16 +8,15 @@ use std::path::{Path, PathBuf};
 
 use sys_mount::{FilesystemType, Mount, MountFlags, UnmountFlags};
 
+use crate::etc::Derive;
 use crate::exec::{Host, HostError};
 use crate::id::Digest;
-use crate::plan::{Overlay, Upper};
-use crate::store::{publish, stage, tree};
+use crate::machine_id::MachineId;
+use crate::plan::{Access, Overlay, Upper};
+use crate::size::Size;
+use crate::store::{derive, publish, stage, tree, upper};
 use crate::superblock::Format;
 use crate::sys::{self, Backing, KernelError};
-
-/// Limits of the tmpfs for uppers: half of memory as tmpfs has it by default, and a number of inodes that an endless
-/// loop of file creations reaches before it has eaten all memory.
-const TMPFS_LIMITS: &str = "size=50%,nr_inodes=1m,mode=0755";
 
 /// Carries operations out on this machine. Mounting needs CAP_SYS_ADMIN.
 #[derive(Default)]
@@ -82,25 +81,30 @@ impl Host for LinuxHost<'_> {
             .map_err(|error| kernel("mount overlay at", &overlay.at, error))
     }
 
-    fn mount_tmpfs(&mut self, at: &Path) -> Result<(), HostError> {
+    fn mount_tmpfs(&mut self, at: &Path, size: Size) -> Result<(), HostError> {
         make_directory(at)?;
+        let inodes = size.inodes().map(|inodes| format!(",nr_inodes={inodes}"));
+        let options = format!("mode=0755,size={size}{}", inodes.unwrap_or_default());
         Mount::builder()
             .fstype(FilesystemType::from("tmpfs"))
-            .data(TMPFS_LIMITS)
+            .data(&options)
             .flags(MountFlags::NOSUID | MountFlags::NODEV)
             .mount("tmpfs", at)
             .map(drop)
             .map_err(|error| HostError::io("mount tmpfs at", at, error))
     }
 
-    fn bind(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), HostError> {
+    fn bind(&mut self, from: &Path, at: &Path, access: Access) -> Result<(), HostError> {
         make_directory(at)?;
         let failed = |error| HostError::io("bind", from, error);
         let mount = |flags| Mount::builder().flags(flags).mount(from, at).map(drop).map_err(failed);
         mount(MountFlags::BIND)?;
         let remount = MountFlags::BIND | MountFlags::REMOUNT;
-        let flags =
-            if writable { MountFlags::NOSUID | MountFlags::NODEV } else { MountFlags::RDONLY };
+        let flags = match access {
+            Access::ReadOnly => MountFlags::RDONLY,
+            Access::Writable => MountFlags::NOSUID | MountFlags::NODEV,
+            Access::WritableSuid => MountFlags::NODEV,
+        };
         mount(remount | flags).map_err(|error| self.half_done(at, error))
     }
 
@@ -108,12 +112,47 @@ impl Host for LinuxHost<'_> {
         tree::make_upper(upper, like)
     }
 
-    fn clone_upper(&mut self, from: &Path, to: &Path) -> Result<(), HostError> {
-        tree::clone_upper(from, to)
+    fn derive_upper(&mut self, derive: &Derive) -> Result<(), HostError> {
+        derive::derive(derive)
+    }
+
+    fn copy_kept(&mut self, from: &Path, to: &Path, keep: &[String]) -> Result<(), HostError> {
+        upper::copy_kept(from, to, keep)
     }
 
     fn wipe_upper(&mut self, dir: &Path, keep: &[String]) -> Result<(), HostError> {
-        tree::wipe_upper(dir, keep)
+        upper::wipe(dir, keep)
+    }
+
+    fn drop_owned(&mut self, dir: &Path, paths: &[String]) -> Result<(), HostError> {
+        upper::drop_owned(dir, paths)
+    }
+
+    fn hide_stamp(&mut self, upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> {
+        upper::hide_stamp(upper, lowers)
+    }
+
+    fn make_machine_id(
+        &mut self,
+        upper: &Path,
+        lowers: &[PathBuf],
+        id: MachineId,
+    ) -> Result<(), HostError> {
+        upper::make_machine_id(upper, lowers, id)
+    }
+
+    fn make_bound(
+        &mut self,
+        upper: &Path,
+        path: &str,
+        mode: u32,
+        lowers: &[PathBuf],
+    ) -> Result<(), HostError> {
+        upper::make_bound(upper, path, mode, lowers)
+    }
+
+    fn forget_lowers(&mut self, upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> {
+        upper::forget_lowers(upper, lowers)
     }
 
     fn stage_image(

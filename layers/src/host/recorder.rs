@@ -1,10 +1,13 @@
 //! A host that records what it is told and can stop before operation N: what a crash between two operations leaves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::etc::Derive;
 use crate::exec::{Host, HostError};
 use crate::id::Digest;
-use crate::plan::{Op, Overlay, Upper};
+use crate::machine_id::MachineId;
+use crate::plan::{Access, Op, Overlay, Upper};
+use crate::size::Size;
 use crate::superblock::Format;
 
 /// Records each operation; passes it on to another host if it was given one.
@@ -13,7 +16,7 @@ pub struct Recorder<'a> {
     /// What was carried out, in order.
     pub ops: Vec<Op>,
     /// Mount points that were taken back, in order.
-    pub unmounted: Vec<std::path::PathBuf>,
+    pub unmounted: Vec<PathBuf>,
     inner: Option<&'a mut dyn Host>,
     stop_before: Option<usize>,
     refused: Option<String>,
@@ -71,13 +74,13 @@ impl Host for Recorder<'_> {
         self.record(Op::MountOverlay(overlay.clone()), |host| host.mount_overlay(overlay))
     }
 
-    fn mount_tmpfs(&mut self, at: &Path) -> Result<(), HostError> {
-        self.record(Op::MountTmpfs { at: at.into() }, |host| host.mount_tmpfs(at))
+    fn mount_tmpfs(&mut self, at: &Path, size: Size) -> Result<(), HostError> {
+        self.record(Op::MountTmpfs { at: at.into(), size }, |host| host.mount_tmpfs(at, size))
     }
 
-    fn bind(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), HostError> {
-        let op = Op::Bind { from: from.into(), at: at.into(), writable };
-        self.record(op, |host| host.bind(from, at, writable))
+    fn bind(&mut self, from: &Path, at: &Path, access: Access) -> Result<(), HostError> {
+        let op = Op::Bind { from: from.into(), at: at.into(), access };
+        self.record(op, |host| host.bind(from, at, access))
     }
 
     fn make_upper(&mut self, upper: &Upper, like: Option<&Path>) -> Result<(), HostError> {
@@ -85,9 +88,50 @@ impl Host for Recorder<'_> {
         self.record(op, |host| host.make_upper(upper, like))
     }
 
-    fn clone_upper(&mut self, from: &Path, to: &Path) -> Result<(), HostError> {
-        let op = Op::CloneUpper { from: from.into(), to: to.into() };
-        self.record(op, |host| host.clone_upper(from, to))
+    fn derive_upper(&mut self, derive: &Derive) -> Result<(), HostError> {
+        self.record(Op::DeriveUpper(derive.clone()), |host| host.derive_upper(derive))
+    }
+
+    fn copy_kept(&mut self, from: &Path, to: &Path, keep: &[String]) -> Result<(), HostError> {
+        let op = Op::CopyKept { from: from.into(), to: to.into(), keep: keep.into() };
+        self.record(op, |host| host.copy_kept(from, to, keep))
+    }
+
+    fn drop_owned(&mut self, dir: &Path, paths: &[String]) -> Result<(), HostError> {
+        let op = Op::DropOwned { dir: dir.into(), paths: paths.into() };
+        self.record(op, |host| host.drop_owned(dir, paths))
+    }
+
+    fn hide_stamp(&mut self, upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> {
+        let op = Op::HideStamp { upper: upper.into(), lowers: lowers.into() };
+        self.record(op, |host| host.hide_stamp(upper, lowers))
+    }
+
+    fn make_machine_id(
+        &mut self,
+        upper: &Path,
+        lowers: &[PathBuf],
+        id: MachineId,
+    ) -> Result<(), HostError> {
+        let op = Op::MakeMachineId { upper: upper.into(), lowers: lowers.into(), id };
+        self.record(op, |host| host.make_machine_id(upper, lowers, id))
+    }
+
+    fn make_bound(
+        &mut self,
+        upper: &Path,
+        path: &str,
+        mode: u32,
+        lowers: &[PathBuf],
+    ) -> Result<(), HostError> {
+        let (at, below) = (upper.into(), lowers.into());
+        let op = Op::MakeBound { upper: at, path: path.into(), mode, lowers: below };
+        self.record(op, |host| host.make_bound(upper, path, mode, lowers))
+    }
+
+    fn forget_lowers(&mut self, upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> {
+        let op = Op::ForgetLowers { upper: upper.into(), lowers: lowers.into() };
+        self.record(op, |host| host.forget_lowers(upper, lowers))
     }
 
     fn wipe_upper(&mut self, dir: &Path, keep: &[String]) -> Result<(), HostError> {

@@ -1,11 +1,12 @@
 //! Lints a plan before it is carried out: what no plan may do, whatever it was made for.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Op, Overlay, Plan};
+use super::{Access, Op, Overlay, Plan};
+use crate::etc::Derive;
 use crate::layout::{BootPaths, Layout};
 
 /// The longest value of one mount option (`fsconfig(2)`: a string has at most 256 bytes with its end).
@@ -31,7 +32,7 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
     let state = paths.state();
     let layout = Layout::new(&state);
     let mut uppers: BTreeSet<&Path> = BTreeSet::new();
-    let mut made: BTreeSet<&Path> = BTreeSet::new();
+    let mut made: BTreeSet<PathBuf> = BTreeSet::new();
     each(plan, |op| {
         if let Op::MountOverlay(overlay) = op {
             check_overlay(overlay)?;
@@ -47,20 +48,34 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
             Op::Bind { from, .. } => reachable(from, &mounted, &state)?,
             Op::MakeUpper { upper, .. } => {
                 reachable(&upper.upper, &mounted, &layout.uppers())?;
-                made.insert(&upper.upper);
+                made.insert(upper.upper.clone());
             }
-            Op::CloneUpper { to: dir, .. } | Op::WipeUpper { dir, .. } => {
+            Op::DeriveUpper(Derive { to: dir, .. })
+            | Op::CopyKept { to: dir, .. }
+            | Op::WipeUpper { dir, .. }
+            | Op::DropOwned { dir, .. }
+            | Op::HideStamp { upper: dir, .. }
+            | Op::MakeMachineId { upper: dir, .. }
+            | Op::MakeBound { upper: dir, .. }
+            | Op::ForgetLowers { upper: dir, .. } => {
                 reachable(dir, &mounted, &layout.uppers())?;
             }
-            Op::WriteFile { path, .. } | Op::Remove { path }
-                if ![layout.ran(), layout.next()].contains(path) =>
-            {
-                return Err("a boot writes only what ran and what is to be tried".to_owned());
+            Op::WriteFile { path, .. } if !is_boot_record(path, &layout) => {
+                return Err("a boot writes only what ran and over what".to_owned());
+            }
+            Op::Remove { path } if ![layout.reset(), layout.next()].contains(path) => {
+                return Err("a boot takes away only what was asked of it once".to_owned());
+            }
+            Op::Unmount { at } if !mounted.remove(at.as_path()) => {
+                return Err("nothing is mounted there".to_owned());
             }
             Op::StageImage { .. } | Op::PublishGeneration { .. } | Op::AppendLine { .. } => {
                 return Err("a boot changes no image and no generation".to_owned());
             }
             _ => {}
+        }
+        if let Op::MakeBound { upper, path, .. } = op {
+            made.insert(upper.join(path));
         }
         if let Some(upper) = written(op) {
             if !made.contains(upper) {
@@ -87,11 +102,19 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
     Err(Fault { at: plan.ops.len(), op: "end".to_owned(), what: "no root is mounted".to_owned() })
 }
 
+/// Whether a boot may write a file: what ran, and beside an upper what it lies over.
+fn is_boot_record(path: &Path, layout: &Layout) -> bool {
+    let beside = path.parent().unwrap_or(path);
+    let upper = beside.starts_with(layout.uppers()) && beside != layout.uppers();
+    *path == layout.ran()
+        || upper && [Layout::lowers(beside), Layout::presets(beside)].iter().any(|own| own == path)
+}
+
 /// The upper that a mount writes to.
 fn written(op: &Op) -> Option<&Path> {
     match op {
         Op::MountOverlay(overlay) => overlay.upper.as_ref().map(|upper| upper.upper.as_path()),
-        Op::Bind { from, writable: true, .. } => Some(from),
+        Op::Bind { from, access, .. } if *access != Access::ReadOnly => Some(from),
         _ => None,
     }
 }

@@ -6,7 +6,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::etc::Derive;
 use crate::id::Digest;
+use crate::machine_id::MachineId;
+use crate::size::Size;
 use crate::superblock::Format;
 
 pub mod boot;
@@ -43,6 +46,17 @@ pub struct Overlay {
     pub at: PathBuf,
 }
 
+/// What a bind mount allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// No writes.
+    ReadOnly,
+    /// Writes; no setuid programs and no devices.
+    Writable,
+    /// Writes and setuid programs; no devices.
+    WritableSuid,
+}
+
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
@@ -57,9 +71,16 @@ pub enum Op {
     },
     /// Mount an overlay. With an upper: nosuid and nodev; without: read-only.
     MountOverlay(Overlay),
-    /// Mount a tmpfs for uppers, with half of memory and a million inodes as its limits.
+    /// Mount a tmpfs for uppers.
     MountTmpfs {
         /// The mount point; made if it is missing.
+        at: PathBuf,
+        /// How much it may hold; the number of inodes follows from it.
+        size: Size,
+    },
+    /// Take a mount away.
+    Unmount {
+        /// The mount point.
         at: PathBuf,
     },
     /// Show the directory `from` at `at` too.
@@ -68,8 +89,8 @@ pub enum Op {
         from: PathBuf,
         /// Where.
         at: PathBuf,
-        /// Whether writes are allowed (then nosuid and nodev).
-        writable: bool,
+        /// What is allowed there.
+        access: Access,
     },
     /// Make an upper if it is missing, with owner and mode of `like`; one that is there is left as it is.
     MakeUpper {
@@ -78,19 +99,66 @@ pub enum Op {
         /// The lower directory that it covers.
         like: Option<PathBuf>,
     },
-    /// Copy the upper directory in `from` into a new one in `to`, whole or not at all.
-    CloneUpper {
-        /// A directory that holds `upper`.
+    /// Make an /etc upper out of another and bring it in line with the images, whole or not at all.
+    DeriveUpper(Derive),
+    /// Make `to` with what is kept of the upper directory `from`; both are the directories that are mounted.
+    CopyKept {
+        /// An upper.
         from: PathBuf,
-        /// A directory that does not exist yet and will hold `upper` and `work`.
+        /// A directory that does not exist yet.
         to: PathBuf,
+        /// Paths relative to the upper; the last component may end in `*`.
+        keep: Vec<String>,
     },
-    /// Empty the upper in `dir`, all but the kept paths.
+    /// Empty the upper in `dir`, all but the kept paths. What goes is deleted once the system runs.
     WipeUpper {
         /// A directory that holds `upper` and `work`.
         dir: PathBuf,
         /// Paths relative to the upper; the last component may end in `*`.
         keep: Vec<String>,
+    },
+    /// Take paths out of the upper in `dir`, so that the images' own show. What goes is deleted once the system runs.
+    DropOwned {
+        /// A directory that holds `upper` and `work`.
+        dir: PathBuf,
+        /// Paths relative to the upper.
+        paths: Vec<String>,
+    },
+    /// Hide the stamp `.updated` of the directories below, and of the upper itself, so that systemd sees that /usr was
+    /// changed (`ConditionNeedsUpdate=`, systemd.unit(5)).
+    HideStamp {
+        /// An upper; the directory that is mounted.
+        upper: PathBuf,
+        /// What it covers.
+        lowers: Vec<PathBuf>,
+    },
+    /// Write the machine ID into an upper of /etc, where neither it nor a lower has one.
+    MakeMachineId {
+        /// An upper; the directory that is mounted.
+        upper: PathBuf,
+        /// What it covers, topmost first.
+        lowers: Vec<PathBuf>,
+        /// The ID.
+        id: MachineId,
+    },
+    /// Make the directory `path` of an upper, with the directories above it as they are in `lowers`, and with what those
+    /// have in it; one that is there is left as it is.
+    MakeBound {
+        /// An upper; the directory that is mounted.
+        upper: PathBuf,
+        /// A path relative to it.
+        path: String,
+        /// Permission bits, where no lower has it.
+        mode: u32,
+        /// What it covers, topmost first.
+        lowers: Vec<PathBuf>,
+    },
+    /// Take out of an upper what hides entries of lowers that it no longer lies over: whiteouts and opaque marks.
+    ForgetLowers {
+        /// An upper; the directory that is mounted.
+        upper: PathBuf,
+        /// What it lay over.
+        lowers: Vec<PathBuf>,
     },
     /// Copy an image into the store, hashing it on the way; refused if the digest differs.
     StageImage {
@@ -132,11 +200,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// Which mount this operation takes away, if it does.
+    pub fn unmounts(&self) -> Option<&Path> {
+        match self {
+            Self::Unmount { at } => Some(at),
+            _ => None,
+        }
+    }
+
     /// Where this operation mounts something, if it does.
     pub fn mount_point(&self) -> Option<&Path> {
         match self {
             Self::MountImage { at, .. }
-            | Self::MountTmpfs { at }
+            | Self::MountTmpfs { at, .. }
             | Self::Bind { at, .. }
             | Self::MountOverlay(Overlay { at, .. }) => Some(at),
             _ => None,
@@ -151,17 +227,45 @@ impl fmt::Display for Op {
                 write!(f, "mount {format} {} at {}", image.display(), at.display())
             }
             Self::MountOverlay(overlay) => overlay.fmt(f),
-            Self::MountTmpfs { at } => write!(f, "mount tmpfs at {}", at.display()),
-            Self::Bind { from, at, writable } => {
-                let access = if *writable { "rw,nosuid,nodev" } else { "ro" };
+            Self::MountTmpfs { at, size } => {
+                write!(f, "mount tmpfs at {} size={size}", at.display())
+            }
+            Self::Unmount { at } => write!(f, "unmount {}", at.display()),
+            Self::Bind { from, at, access } => {
+                let access = match access {
+                    Access::ReadOnly => "ro",
+                    Access::Writable => "rw,nosuid,nodev",
+                    Access::WritableSuid => "rw,nodev",
+                };
                 write!(f, "bind {} at {} {access}", from.display(), at.display())
             }
             Self::MakeUpper { upper, like } => {
                 write!(f, "make upper {}", upper.upper.display())?;
                 like.iter().try_for_each(|like| write!(f, " like {}", like.display()))
             }
-            Self::CloneUpper { from, to } => {
-                write!(f, "clone upper {} to {}", from.display(), to.display())
+            Self::DeriveUpper(derive) => show_derive(derive, f),
+            Self::CopyKept { from, to, keep } => {
+                let (from, to) = (from.display(), to.display());
+                write!(f, "copy kept of {from} to {to} [{}]", keep.join(" "))
+            }
+            Self::DropOwned { dir, paths } => {
+                write!(f, "drop from upper {} [{}]", dir.display(), paths.join(" "))
+            }
+            Self::HideStamp { upper, lowers } => {
+                write!(f, "hide stamp in {}", upper.display())?;
+                show_lowers(lowers, f)
+            }
+            Self::MakeMachineId { upper, lowers, .. } => {
+                write!(f, "make machine-id in {}", upper.display())?;
+                show_lowers(lowers, f)
+            }
+            Self::MakeBound { upper, path, mode, lowers } => {
+                write!(f, "make {path} in {} mode={mode:04o}", upper.display())?;
+                show_lowers(lowers, f)
+            }
+            Self::ForgetLowers { upper, lowers } => {
+                write!(f, "forget lowers in {}", upper.display())?;
+                show_lowers(lowers, f)
             }
             Self::WipeUpper { dir, keep } => {
                 write!(f, "wipe upper {} keeping [{}]", dir.display(), keep.join(" "))
@@ -180,10 +284,24 @@ impl fmt::Display for Op {
     }
 }
 
+fn show_derive(derive: &Derive, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "derive upper {} from {}", derive.to.display(), derive.from.display())?;
+    match &derive.old {
+        Some(old) => write!(f, " old={}", old.display())?,
+        None => f.write_str(" old=?")?,
+    }
+    write!(f, " new={}", derive.new.display())?;
+    f.write_str(if derive.whole { "" } else { " additions only" })
+}
+
+fn show_lowers(lowers: &[PathBuf], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    lowers.iter().try_for_each(|lower| write!(f, " lower={}", lower.display()))
+}
+
 impl fmt::Display for Overlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mount overlay {} at {}", self.source, self.at.display())?;
-        self.lowers.iter().try_for_each(|lower| write!(f, " lower={}", lower.display()))?;
+        show_lowers(&self.lowers, f)?;
         match &self.upper {
             Some(upper) => {
                 write!(f, " upper={} work={}", upper.upper.display(), upper.work.display())

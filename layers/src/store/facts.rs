@@ -1,39 +1,88 @@
 //! Gathers what a boot's plan depends on from a store.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
+use std::path::Path;
 
 use super::{StoreError, read, stage};
 use crate::generation::Generation;
 use crate::id::Digest;
 use crate::layout::Layout;
-use crate::plan::boot::BootFacts;
-use crate::policy::Dir;
+use crate::lowers::LowerImages;
+use crate::plan::boot::{BootFacts, EtcOrigin, EtcSource, EtcUppers, UpperFacts, etc_origin};
+use crate::policy::{Dir, Scope};
 use crate::superblock::Format;
 
-/// The facts that do not depend on a generation: uppers and pointers. `kernel` and `read_only` are the caller's to know.
-pub fn store(layout: &Layout) -> Result<BootFacts, StoreError> {
+/// The facts that do not depend on a generation: pointers, shared uppers, what is asked of the boot. `kernel` and
+/// `read_only` are the caller's to know.
+pub fn store(layout: &Layout) -> BootFacts {
     let (pointers, _) = read::pointers(layout);
-    let shared = [Dir::Var, Dir::Home];
-    Ok(BootFacts {
-        images: BTreeMap::new(),
-        etc_uppers: read::etc_uppers(layout)?,
-        shared_uppers: shared
-            .into_iter()
-            .filter(|dir| layout.upper(*dir, crate::id::GenerationId::FIRST).join("upper").is_dir())
-            .collect(),
+    BootFacts {
+        var: upper(&layout.shared_upper(Dir::Var)),
+        home: upper(&layout.shared_upper(Dir::Home)),
+        reset: read::reset(layout),
         pointers,
-        kernel: None,
-        read_only: None,
+        ..BootFacts::default()
+    }
+}
+
+/// Adds what depends on the generation: its /etc or the one that it starts from, and the images of all.
+pub fn generation(
+    layout: &Layout,
+    generation: &Generation,
+    facts: &mut BootFacts,
+) -> Result<(), StoreError> {
+    etc(layout, generation, facts)?;
+    let var = layout.shared_upper(Dir::Var).join("upper");
+    let bound = generation.writable.bound_in_var();
+    facts.occupied = bound.into_iter().filter(|path| has_entries(&var.join(path))).collect();
+    let source = facts.etc_source.as_ref().map(|source| &source.upper);
+    let uppers = [facts.etc.as_ref(), source, facts.home.as_ref()];
+    let before = uppers.into_iter().flatten().flat_map(|upper| [&upper.lowers, &upper.presets]);
+    let before = before.flatten().flat_map(|images| images.0.iter().map(|image| image.digest));
+    let digests: BTreeSet<Digest> = generation.digests().chain(before).collect();
+    facts.images = digests.into_iter().map(|digest| (digest, image(layout, &digest))).collect();
+    Ok(())
+}
+
+fn etc(layout: &Layout, generation: &Generation, facts: &mut BootFacts) -> Result<(), StoreError> {
+    let scope = generation.writable.etc.scope;
+    let own = layout.upper(Dir::Etc, generation.id, scope);
+    facts.etc = upper(&own);
+    if facts.etc.is_some() {
+        return Ok(());
+    }
+    let ran = facts.pointers.ran.and_then(|ran| read::generation(layout, ran).ok());
+    let uppers = EtcUppers {
+        own: read::etc_uppers(layout)?,
+        shared: layout.etc_upper(None).join("upper").is_dir(),
+        ran_scope: ran.map_or(Scope::Generation, |ran| ran.writable.etc.scope),
+    };
+    let (origin, problem) = etc_origin(generation.id, scope, &facts.pointers, &uppers);
+    facts.etc_problem = problem;
+    if let EtcOrigin::Other(owner) = origin {
+        let upper = upper(&layout.etc_upper(owner)).unwrap_or_default();
+        facts.etc_source = Some(EtcSource { owner, upper });
+    }
+    Ok(())
+}
+
+/// What is known of the upper in `dir`, if it is there.
+fn upper(dir: &Path) -> Option<UpperFacts> {
+    dir.join("upper").is_dir().then(|| UpperFacts {
+        lowers: lowers(&Layout::lowers(dir)),
+        presets: lowers(&Layout::presets(dir)),
     })
 }
 
-/// Looks at the images of one generation, by superblock.
-pub fn images(
-    layout: &Layout,
-    generation: &Generation,
-) -> BTreeMap<Digest, Result<Format, String>> {
-    generation.digests().map(|digest| (digest, image(layout, &digest))).collect()
+/// A record that is missing or damaged tells nothing.
+fn lowers(path: &Path) -> Option<LowerImages> {
+    read::text(path).ok()?.parse().ok()
+}
+
+fn has_entries(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut listing| listing.next().is_some())
 }
 
 fn image(layout: &Layout, digest: &Digest) -> Result<Format, String> {

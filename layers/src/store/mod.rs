@@ -7,13 +7,16 @@
 
 mod copy;
 pub mod derive;
+pub mod discard;
 pub mod facts;
 pub mod inspect;
+mod kept;
 pub mod lock;
 pub mod publish;
 pub mod read;
 pub mod stage;
 pub mod tree;
+pub mod upper;
 pub mod verify;
 mod xattr;
 

@@ -15,7 +15,8 @@ use crate::layout::{Layout, SCHEMA};
 use crate::manifest::{Manifest, ManifestError};
 use crate::plan::boot::Pointers;
 use crate::plan::change::State;
-use crate::policy::Dir;
+use crate::policy::{Dir, Scope};
+use crate::reset::Reset;
 
 /// Longest record, manifest or generation that is read, in bytes: 500 layers need a fifth of it.
 const TEXT_MAX: u64 = 1 << 20;
@@ -89,11 +90,11 @@ fn leftovers(
     etc_uppers: &BTreeSet<GenerationId>,
 ) -> Result<Vec<PathBuf>, StoreError> {
     let mut directories = layout.directories();
-    directories.extend([Dir::Var, Dir::Home].map(|dir| layout.upper(dir, GenerationId::FIRST)));
+    directories.extend(Dir::ALL.map(|dir| layout.shared_upper(dir)));
     let mut left = Vec::new();
     for name in entries(&layout.etc_uppers())? {
         let Ok(id) = name.parse() else { continue };
-        let upper = layout.upper(Dir::Etc, id);
+        let upper = layout.upper(Dir::Etc, id, Scope::Generation);
         // Without its upper directory it was being made when the power went.
         if etc_uppers.contains(&id) { &mut directories } else { &mut left }.push(upper);
     }
@@ -171,6 +172,15 @@ pub fn pointers(layout: &Layout) -> (Pointers, Vec<(PathBuf, String)>) {
     (pointers, damaged)
 }
 
+/// What `layerctl reset` asked for; the error says why it is not understood, as the end of a sentence.
+pub fn reset(layout: &Layout) -> Option<Result<Reset, String>> {
+    match text(&layout.reset()) {
+        Ok(text) => Some(Reset::parse(&text).map_err(|why| format!("does not parse: {why}"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(format!("cannot be read: {error}"))),
+    }
+}
+
 fn pointer(path: &Path) -> Result<Option<GenerationId>, String> {
     match text(path) {
         Ok(text) => GenerationId::from_str(text.trim_end_matches('\n')).map(Some).map_err(|_| {
@@ -241,7 +251,7 @@ fn entries(directory: &Path) -> Result<Vec<String>, StoreError> {
 }
 
 /// A small text file's content.
-fn text(path: &Path) -> io::Result<String> {
+pub fn text(path: &Path) -> io::Result<String> {
     let length = fs::metadata(path)?.len();
     if length > TEXT_MAX {
         let what = format!("it has {length} bytes, more than a record can have");

@@ -92,7 +92,7 @@ fn erofs_images_on_a_tmpfs_boot_from_loop_devices() {
         return;
     }
     let outside = tempfile::tempdir().unwrap();
-    LinuxHost::new().mount_tmpfs(outside.path()).unwrap();
+    LinuxHost::new().mount_tmpfs(outside.path(), layers::size::Size::default()).unwrap();
     let machine = Machine::in_directory(tempfile::tempdir_in(outside.path()).unwrap());
     boot_images(&machine, [Format::Erofs; 3]);
 }

@@ -14,7 +14,7 @@ use layers::id::Digest;
 use layers::layout::{BootPaths, Layout};
 use layers::plan::boot::{BootPlan, plan_boot};
 use layers::plan::check::check_boot;
-use layers::plan::{Op, Plan};
+use layers::plan::{Access, Op, Plan};
 use layers::store::facts;
 use layers::store::read::init;
 use layers::superblock::Format;
@@ -99,12 +99,11 @@ impl Machine {
 
     /// The plan of a boot, as the store is now.
     pub(crate) fn plan(&self, cmdline: &str, generation: &Generation, images: bool) -> BootPlan {
-        let mut facts = facts::store(&self.layout).unwrap();
-        facts.images = if images {
-            facts::images(&self.layout, generation)
-        } else {
-            generation.digests().map(|digest| (digest, Ok(Format::Erofs))).collect()
-        };
+        let mut facts = facts::store(&self.layout);
+        facts::generation(&self.layout, generation, &mut facts).unwrap();
+        if !images {
+            facts.images.values_mut().for_each(|image| *image = Ok(Format::Erofs));
+        }
         let request = BootRequest::parse(cmdline);
         let mut boot = plan_boot(&request, generation, &facts, &self.paths).unwrap();
         check_boot(&boot.plan, &self.paths).unwrap();
@@ -118,11 +117,13 @@ impl Machine {
     pub(crate) fn bind_for_image(&self, op: &mut Op) {
         if let Op::MountImage { at, .. } = op {
             let from = self.tree(at.file_name().unwrap().to_str().unwrap());
-            *op = Op::Bind { from, at: at.clone(), writable: false };
+            *op = Op::Bind { from, at: at.clone(), access: Access::ReadOnly };
         }
     }
 
     pub(crate) fn boot(&self, cmdline: &str, generation: &Generation) -> Plan {
+        // Where the report of its /etc goes.
+        fs::create_dir_all(self.layout.generation(generation.id)).unwrap();
         let boot = self.plan(cmdline, generation, false);
         let host = &mut LinuxHost::new();
         execute(&boot.plan, host).unwrap();

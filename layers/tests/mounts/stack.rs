@@ -188,7 +188,7 @@ fn an_operation_that_fails_half_way_leaves_no_mount() {
     let from = Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/locked"));
     let at = from.join("at");
     if depth == 1 {
-        LinuxHost::new().mount_tmpfs(from).unwrap();
+        LinuxHost::new().mount_tmpfs(from, layers::size::Size::default()).unwrap();
         fs::create_dir(&at).unwrap();
         namespace::inside(
             "stack::an_operation_that_fails_half_way_leaves_no_mount",
@@ -197,7 +197,7 @@ fn an_operation_that_fails_half_way_leaves_no_mount() {
         );
         return;
     }
-    let error = LinuxHost::new().bind(from, &at, false).unwrap_err();
+    let error = LinuxHost::new().bind(from, &at, layers::plan::Access::ReadOnly).unwrap_err();
     assert!(error.to_string().starts_with(&format!("bind {}: ", from.display())), "{error}");
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(text.contains(from.to_str().unwrap()), "{text}");
@@ -304,7 +304,7 @@ fn the_lock_of_a_read_only_state_says_so() {
     }
     let machine = Machine::new();
     let top = machine.layout.top();
-    LinuxHost::new().bind(top, top, false).unwrap();
+    LinuxHost::new().bind(top, top, layers::plan::Access::ReadOnly).unwrap();
     assert!(
         matches!(Lock::acquire(&machine.layout), Err(StoreError::ReadOnly(path)) if path == top)
     );

@@ -17,3 +17,5 @@ mod state;
 mod state_device;
 #[cfg(test)]
 mod survival;
+mod systemd;
+mod writable_faults;

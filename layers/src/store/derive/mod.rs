@@ -33,14 +33,10 @@ use crate::etc::Derive;
 use crate::etc::decide::{Action, Decision, Facts, STAMP, decide};
 use crate::etc::report::{Counts, Note, NoteKind, Report, SCHEMA};
 use crate::exec::HostError;
+use crate::layout::Layout;
 
 pub use changes::{Change, ChangeKind, changes};
 pub use foreign::foreign;
-
-/// The file that says which images an upper lies on.
-pub const IMAGES: &str = "images";
-/// The file that says which units' presets were applied to an upper.
-pub const PRESETS: &str = "presets";
 
 /// Makes an /etc upper out of another.
 ///
@@ -144,10 +140,10 @@ fn of_all(d: &Derive) -> impl Iterator<Item = Note> {
 
 /// What stands beside the upper: on which images it lies, which presets were applied, OverlayFS's working directory.
 fn record(d: &Derive, staging: &Path) -> Result<(), HostError> {
-    let images = staging.join(IMAGES);
+    let images = Layout::lowers(staging);
     fs::write(&images, &d.images).map_err(|error| HostError::io("write", &images, error))?;
-    let presets = d.from.join(PRESETS);
-    match fs::read(&presets).and_then(|text| fs::write(staging.join(PRESETS), text)) {
+    let presets = Layout::presets(&d.from);
+    match fs::read(&presets).and_then(|text| fs::write(Layout::presets(staging), text)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(HostError::io("copy", &presets, error));
         }

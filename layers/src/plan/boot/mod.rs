@@ -1,0 +1,243 @@
+//! What a boot does: which generations it may try, which layers of one it takes, and what it mounts where.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::{Access, Op, Overlay, Plan};
+use crate::cmdline::{BootRequest, GenerationChoice};
+use crate::generation::{Generation, Layer};
+use crate::id::{Digest, GenerationId, Name};
+use crate::layout::{BootPaths, Layout};
+use crate::policy::{Dir, Mode};
+use crate::report::{Skipped, WritableMount};
+use crate::superblock::Format;
+use stack::Stack;
+use writable::Writable;
+
+mod facts;
+mod presets;
+mod selection;
+mod stack;
+mod writable;
+
+pub use facts::{BootFacts, EtcOrigin, EtcSource, EtcUppers, Pointers, UpperFacts, etc_origin};
+pub use presets::Presets;
+
+/// Why a generation is not booted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Its base image is missing or no image.
+    #[error("base image {digest} {why}", digest = .digest.short())]
+    Base {
+        /// The image.
+        digest: Digest,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A layer that may not be left out cannot be used.
+    #[error("layer {name} {why}, and {needed}")]
+    Layer {
+        /// The layer.
+        name: Name,
+        /// What is wrong with it.
+        why: String,
+        /// Who insists on it.
+        needed: String,
+    },
+    /// The base has no modules for the kernel that runs.
+    #[error("base has no modules for the running kernel {running}, only for {}", .has.join(", "))]
+    Kernel {
+        /// The kernel that runs.
+        running: String,
+        /// Those that the base has modules for.
+        has: Vec<String>,
+    },
+}
+
+/// A boot's plan, and what the report says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootPlan {
+    /// What to do before the root can be entered.
+    pub plan: Plan,
+    /// What to write down once the root has proved to be one that can be entered.
+    pub records: Plan,
+    /// Layers that will be mounted, bottom first.
+    pub layers: Vec<Name>,
+    /// Layers that were selected and are left out.
+    pub skipped: Vec<Skipped>,
+    /// What could not be honoured, one line each.
+    pub problems: Vec<String>,
+    /// Where writes will go.
+    pub writable: Vec<WritableMount>,
+    /// What new units are to be enabled as the presets have it, once the root is entered.
+    pub presets: Option<Presets>,
+}
+
+/// The generations that a boot can choose among.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// The pointers.
+    pub pointers: Pointers,
+    /// Those that the store has, readable or not.
+    pub ids: BTreeSet<GenerationId>,
+    /// The one that the default was made from, if the default's record can be read.
+    pub parent: Option<GenerationId>,
+}
+
+impl Choices {
+    /// What `layers.generation=previous` and a rollback without a number mean: the generation that the default one was
+    /// made from, else the newest that is older.
+    pub fn previous(&self) -> Option<GenerationId> {
+        let default = self.pointers.default?;
+        let parent = self.parent.filter(|parent| self.ids.contains(parent));
+        parent.or_else(|| self.ids.range(..default).next_back().copied())
+    }
+}
+
+/// The generations that a boot may try, in order: the one asked for, then next, default, good, then the others newest
+/// first.
+pub fn candidates(request: &BootRequest, choices: &Choices) -> Vec<GenerationId> {
+    let asked = match request.generation {
+        GenerationChoice::Default => None,
+        GenerationChoice::Id(id) => Some(id),
+        GenerationChoice::Previous => choices.previous(),
+    };
+    let pointers = &choices.pointers;
+    let mut order: Vec<GenerationId> = Vec::new();
+    let pointed = [asked, pointers.next, pointers.default, pointers.good].into_iter().flatten();
+    for id in pointed.chain(choices.ids.iter().rev().copied()) {
+        if !order.contains(&id) {
+            order.push(id);
+        }
+    }
+    order
+}
+
+/// What to say when the generation that the command line asks for is not there.
+pub fn missing_choice(request: &BootRequest, choices: &Choices) -> Option<String> {
+    match request.generation {
+        GenerationChoice::Id(id) if !choices.ids.contains(&id) => {
+            Some(format!("layers.generation: there is no generation {id}"))
+        }
+        GenerationChoice::Previous if choices.previous().is_none() => {
+            Some("layers.generation: there is no generation before the default one".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Decides how `generation` boots, or why it does not.
+pub fn plan_boot(
+    request: &BootRequest,
+    generation: &Generation,
+    facts: &BootFacts,
+    paths: &BootPaths,
+) -> Result<BootPlan, Refusal> {
+    check_kernel(generation, facts)?;
+    let base_format = usable(facts, &generation.base.digest)
+        .map_err(|why| Refusal::Base { digest: generation.base.digest, why })?;
+    let mut problems = request.problems.clone();
+    let mut selection = selection::select(request, generation, &mut problems);
+    let layers = selection.take_usable(facts)?;
+
+    let layout = Layout::new(&paths.state());
+    let mut ops = vec![Op::MountImage {
+        image: layout.image(&generation.base.digest),
+        format: base_format,
+        at: paths.base(),
+    }];
+    ops.extend(layers.iter().map(|(layer, format)| Op::MountImage {
+        image: layout.image(&layer.digest),
+        format: *format,
+        at: paths.layer(&layer.name),
+    }));
+    ops.push(root(generation, &layers, paths));
+
+    let stack = Stack::new(generation, &layers, facts, paths);
+    let mut plan = Writable {
+        request,
+        generation,
+        facts,
+        layout: &layout,
+        stack,
+        ops,
+        records: Vec::new(),
+        problems,
+        tmpfs: false,
+    };
+    let writable = plan.all();
+    let presets = presets::plan(&mut plan, &writable);
+    let persists = |dir: Dir| writable.iter().any(|w| w.dir == dir && w.mode == Mode::Persistent);
+    let mut records = plan.records;
+    records.extend(self::records(generation.id, persists(Dir::Etc), facts, &layout, request));
+
+    Ok(BootPlan {
+        plan: Plan { ops: plan.ops },
+        records: Plan { ops: records },
+        layers: layers.iter().map(|(layer, _)| layer.name.clone()).collect(),
+        skipped: selection.skipped,
+        problems: plan.problems,
+        writable,
+        presets,
+    })
+}
+
+fn check_kernel(generation: &Generation, facts: &BootFacts) -> Result<(), Refusal> {
+    match &facts.kernel {
+        // A base without any modules may have a kernel with everything built in.
+        Some(running)
+            if !generation.base.kernels.is_empty()
+                && !generation.base.kernels.contains(running) =>
+        {
+            Err(Refusal::Kernel { running: running.clone(), has: generation.base.kernels.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn usable(facts: &BootFacts, digest: &Digest) -> Result<Format, String> {
+    facts.images.get(digest).cloned().unwrap_or_else(|| Err("is missing from the store".to_owned()))
+}
+
+fn root(generation: &Generation, layers: &[(&Layer, Format)], paths: &BootPaths) -> Op {
+    // A read-only overlay needs two lowers or more; one image alone is shown as it is.
+    if layers.is_empty() {
+        return Op::Bind {
+            from: paths.base(),
+            at: paths.sysroot.clone(),
+            access: Access::ReadOnly,
+        };
+    }
+    let mut lowers: Vec<PathBuf> =
+        layers.iter().rev().map(|(layer, _)| paths.layer(&layer.name)).collect();
+    lowers.push(paths.base());
+    Op::MountOverlay(Overlay {
+        source: format!("layerctl:{}", generation.id),
+        lowers,
+        upper: None,
+        at: paths.sysroot.clone(),
+    })
+}
+
+/// What a boot leaves behind in `boot/`: nothing when the same generation ran before.
+fn records(
+    id: GenerationId,
+    etc_persists: bool,
+    facts: &BootFacts,
+    layout: &Layout,
+    request: &BootRequest,
+) -> Vec<Op> {
+    if facts.read_only.is_some() || request.writes_nothing() {
+        return Vec::new();
+    }
+    let mut ops = Vec::new();
+    if etc_persists && facts.pointers.ran != Some(id) {
+        ops.push(Op::WriteFile { path: layout.ran(), text: id.record() });
+    }
+    if facts.pointers.next.is_some() {
+        ops.push(Op::Remove { path: layout.next() });
+    }
+    ops
+}
