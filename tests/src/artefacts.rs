@@ -15,6 +15,16 @@ use std::path::{Path, PathBuf};
 /// The packages that layers are made of.
 const LAYERS: &[&str] = &["htop", "jq", "tree"];
 
+/// Layers that are made by installing packages, each with those that its programs need with their default settings; the
+/// first gives the version.
+///
+/// They are big, so they are made for the tests that ask for one, and are no part of [`Artefacts::layers`].
+const INSTALLED: &[(&str, &[&str])] = &[
+    ("avahi-daemon", &["avahi-daemon"]),
+    ("docker", &["docker.io", "docker-cli"]),
+    ("podman", &["podman", "aardvark-dns", "dbus-user-session", "nftables", "passt", "uidmap"]),
+];
+
 /// What the initramfs has modules for.
 const ROLES: &str = "virtio,ext4,btrfs,xfs";
 
@@ -27,6 +37,9 @@ pub enum ArtefactsError {
     /// A layer's files failed.
     #[error(transparent)]
     Packages(#[from] PackagesError),
+    /// There is no recipe for the layer.
+    #[error("no layer of that name is made by installing packages: {0}")]
+    Unknown(String),
     /// A program failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -103,6 +116,27 @@ impl Artefacts {
             FileError::new("find a layer in", &self.layers, std::io::ErrorKind::NotFound.into())
         })
     }
+
+    /// The image of a layer that is made by installing packages, with its manifest beside it; made now, or taken from the
+    /// cache. The names are those of this file's table.
+    pub fn installed_layer(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+    ) -> Result<PathBuf, ArtefactsError> {
+        let found = INSTALLED.iter().find(|(layer, _)| *layer == name);
+        let (_, names) = found.ok_or_else(|| ArtefactsError::Unknown(name.to_owned()))?;
+        let tree = Tree::build(workspace, Builder::Mmdebstrap)?;
+        let layer = packages::install(workspace, &tree, name, names)?;
+        let key = Key::new(include_str!("artefacts.rs"))
+            .with(files::read(&self.layerctl)?)
+            .with(path_bytes(&layer.tree));
+        let file = format!("{}_{}_amd64.img", layer.name, layer.version);
+        let dir = cache::directory(workspace, &format!("installed/{name}"), &key, |dir| {
+            layer_image(&self.layerctl, &layer, &dir.join(&file))
+        })?;
+        Ok(dir.join(file))
+    }
 }
 
 fn list(workspace: &Workspace) -> PathBuf {
@@ -136,13 +170,17 @@ fn layer_images(
     cache::directory(workspace, "layers", &key, |dir| {
         for layer in unpacked {
             let file = dir.join(format!("{}_{}_amd64.img", layer.name, layer.version));
-            let mut command = process::command(&programs.layerctl);
-            command.arg("build").arg(&layer.tree).args(["--name", &layer.name]);
-            command.args(["--version", &layer.version]).arg("-o").arg(file);
-            process::run(&mut command)?;
+            layer_image(&programs.layerctl, layer, &file)?;
         }
         Ok(())
     })
+}
+
+fn layer_image(layerctl: &Path, layer: &Unpacked, file: &Path) -> Result<(), ArtefactsError> {
+    let mut command = process::command(layerctl);
+    command.arg("build").arg(&layer.tree).args(["--name", &layer.name]);
+    command.args(["--version", &layer.version]).arg("-o").arg(file);
+    Ok(process::run(&mut command)?)
 }
 
 fn state(

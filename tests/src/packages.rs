@@ -1,7 +1,12 @@
 //! The files of a layer from Debian's packages: a package with those of its dependencies that the base lacks.
 //!
-//! apt does the choosing, with the base's own dpkg status in place of the machine's; dpkg-deb unpacks. No maintainer
-//! script runs.
+//! apt does the choosing, with the base's own dpkg status in place of the machine's. Then there are two ways: [`unpack`]
+//! takes the packages' files alone, by dpkg-deb; [`install`] installs them on the base, so that maintainer scripts run.
+
+mod install;
+mod upper;
+
+pub use install::install;
 
 use crate::base::Tree;
 use crate::cache::{self, Key};
@@ -9,6 +14,7 @@ use crate::files::{self, FileError};
 use crate::process::{self, ProcessError};
 use crate::sources::{Sources, SourcesError};
 use crate::workspace::Workspace;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,12 +83,17 @@ impl Apt {
         command
     }
 
-    /// Downloads what installing `package` needs into `dir`; returns the files.
-    fn download(&self, package: &str, dir: &Path) -> Result<Vec<PathBuf>, PackagesError> {
+    /// Waits until nobody else uses the lists; the lock ends with the returned file.
+    fn lock(&self) -> Result<File, FileError> {
+        files::lock(&self.state.join("in-use"))
+    }
+
+    /// Downloads what installing `packages` needs into `dir`; returns the files.
+    fn download(&self, packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>, PackagesError> {
         files::make_dir(&dir.join("partial"))?;
         let mut command = self.command();
         command.arg("-o").arg(format!("Dir::Cache::archives={}", dir.display()));
-        process::run(command.args(["install", "--download-only", package]))?;
+        process::run(command.args(["install", "--download-only"]).args(packages))?;
         let mut found = files::list(dir)?;
         found.retain(|path| path.extension().is_some_and(|extension| extension == "deb"));
         Ok(found)
@@ -107,6 +118,7 @@ pub fn unpack(
                 .with(&status)
                 .with(name);
             let dir = cache::directory(workspace, &format!("layer/{name}"), &key, |dir| {
+                let _lock = apt.lock()?;
                 if !std::mem::replace(&mut updated, true) {
                     process::run(apt.command().arg("update"))?;
                 }
@@ -123,7 +135,7 @@ fn unpack_one(apt: &Apt, name: &str, dir: &Path) -> Result<(), PackagesError> {
     files::make_dir(&tree)?;
     let archives = dir.join("archives");
     let mut version = None;
-    for deb in apt.download(name, &archives)? {
+    for deb in apt.download(&[name], &archives)? {
         process::run(process::command("dpkg-deb").arg("-x").arg(&deb).arg(&tree))?;
         if field(&deb, "Package")? == name {
             version = Some(field(&deb, "Version")?);
