@@ -17,6 +17,7 @@ pub mod artefacts;
 pub mod base;
 pub mod bench;
 pub mod cache;
+pub mod container_image;
 pub mod failure;
 pub mod files;
 pub mod packages;

@@ -24,12 +24,14 @@ mod guest;
 mod plain;
 mod proto;
 mod shell;
+mod write_log;
 
 pub use disk::{DiskError, Filesystem, make_disk};
 pub use guest::Guest;
 pub use shell::{Reply, Shell};
+pub use write_log::WriteLog;
 
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use crate::process;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -108,11 +110,12 @@ pub struct Drive {
     access: Access,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Access {
     ReadOnly,
     Scratch,
     Writable,
+    Logged(PathBuf),
 }
 
 impl Drive {
@@ -131,16 +134,43 @@ impl Drive {
         Self { image: image.to_owned(), access: Access::Writable }
     }
 
-    fn option(&self) -> String {
-        let access = match self.access {
-            Access::ReadOnly => "readonly=on",
-            Access::Scratch => "snapshot=on",
-            Access::Writable => "cache=writeback",
-        };
-        // A comma ends a value in QEMU's options; doubled, it is a comma.
-        let image = self.image.display().to_string().replace(',', ",,");
-        format!("file={image},format=raw,if=virtio,{access}")
+    /// Writes go to the image, and a record of each to the new file `log`, which [`WriteLog`] reads.
+    pub fn logged(image: &Path, log: &Path) -> Result<Self, FileError> {
+        files::write(log, "")?;
+        Ok(Self { image: image.to_owned(), access: Access::Logged(log.to_owned()) })
     }
+
+    /// QEMU's options for the disk with this number in its machine.
+    fn options(&self, number: usize) -> Vec<String> {
+        let image = value(&self.image);
+        let simple = |access| {
+            vec!["-drive".to_owned(), format!("file={image},format=raw,if=virtio,{access}")]
+        };
+        match &self.access {
+            Access::ReadOnly => simple("readonly=on"),
+            Access::Scratch => simple("snapshot=on"),
+            Access::Writable => simple("cache=writeback"),
+            Access::Logged(log) => {
+                let (log, sector) = (value(log), write_log::SECTOR);
+                let node = |text| ["-blockdev".to_owned(), text];
+                [
+                    node(format!("driver=file,node-name=disk{number},filename={image}")),
+                    node(format!("driver=file,node-name=log{number},filename={log}")),
+                    node(format!(
+                        "driver=blklogwrites,node-name=logged{number},file=disk{number},log=log{number},\
+                         log-sector-size={sector},log-append=off"
+                    )),
+                    ["-device".to_owned(), format!("virtio-blk-pci,drive=logged{number},write-cache=on")],
+                ]
+                .concat()
+            }
+        }
+    }
+}
+
+/// A path as the value of one of QEMU's options: a comma ends a value; doubled, it is a comma.
+fn value(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 /// A machine to be started.
@@ -239,7 +269,7 @@ impl Machine {
             .arg("-initrd")
             .arg(&self.initrd)
             .args(["-append", &self.append.join(" ")])
-            .args(self.drives.iter().flat_map(|drive| ["-drive".to_owned(), drive.option()]))
+            .args(self.drives.iter().enumerate().flat_map(|(number, drive)| drive.options(number)))
             .args(&self.extra);
         command
     }

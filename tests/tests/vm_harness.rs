@@ -7,7 +7,7 @@ use tests::failure::Failure;
 use tests::files;
 use tests::process;
 use tests::tools::find_program;
-use tests::vm::{Drive, Filesystem, Machine, VmError, make_disk};
+use tests::vm::{Drive, Filesystem, Machine, VmError, WriteLog, make_disk};
 use tests::workspace::Workspace;
 
 const BOOT: Duration = Duration::from_secs(120);
@@ -113,6 +113,29 @@ fn a_machine_reboots_in_place_and_keeps_a_scratch_disk() -> Result<(), Failure> 
     assert_eq!(shell.check("cat /d/note")?, "hello\nagain");
     drop(guest);
     assert!(before == files::read(&image)?, "the image was written to");
+    Ok(())
+}
+
+#[test]
+fn every_write_to_a_logged_disk_is_counted() -> Result<(), Failure> {
+    let prepared = prepare("harness-log")?;
+    let (image, log) = (prepared.dir.join("disk.img"), prepared.dir.join("disk.log"));
+    files::make_sparse(&image, 1 << 20)?;
+    let drive = Drive::logged(&image, &log)?;
+    let mut guest = machine("harness-log", &prepared).drive(drive).start()?;
+    let mut shell = guest.bare_shell(BOOT)?;
+    shell.check("dd if=/dev/vda of=/dev/null bs=4k")?;
+    assert_eq!(WriteLog::load(&log)?, WriteLog::default(), "reading is no writing");
+    shell.check("echo first | dd of=/dev/vda bs=512 conv=sync,fsync")?;
+    let first = WriteLog::load(&log)?;
+    assert!(first.writes == 1 && first.flushes >= 1, "{first:?}");
+    shell.check("echo second | dd of=/dev/vda bs=512 seek=1000 conv=sync,fsync")?;
+    assert_eq!(WriteLog::load(&log)?.writes, 2);
+    shell.power_off_kernel()?;
+    guest.wait_for_exit(BOOT)?;
+    assert_eq!(WriteLog::load(&log)?.writes, 2);
+    let disk = files::read(&image)?;
+    assert!(disk.starts_with(b"first\n") && disk[512_000..].starts_with(b"second\n"));
     Ok(())
 }
 
