@@ -1,8 +1,7 @@
 //! Every command in README.md, as it stands there.
 
-use crate::state::{BOOT, State, report};
+use crate::state::{BOOT, SYSTEMD, State, report};
 use serde_json::Value;
-use std::time::Duration;
 use tests::artefacts::Artefacts;
 use tests::base::{Builder, Tree};
 use tests::failure::Failure;
@@ -14,9 +13,6 @@ use tests::vm::{Drive, Filesystem, Guest, Machine, QUICK_SYSTEMD, make_disk};
 use tests::workspace::Workspace;
 
 const README: &str = include_str!("../../../README.md");
-
-/// Long enough for systemd to reach its default target, or to shut down, on a busy machine; either takes 20 s on an idle one.
-const SYSTEMD: Duration = Duration::from_secs(400);
 
 const PROMPT: &str = "root@layers:~# ";
 

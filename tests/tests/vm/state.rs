@@ -16,6 +16,9 @@ use tests::workspace::Workspace;
 /// Long enough for a boot to init, on a machine that is busy with other things; one takes 5 s where it is not.
 pub(crate) const BOOT: Duration = Duration::from_secs(180);
 
+/// Long enough for systemd to reach its default target, or to shut down, on a busy machine; either takes 20 s on an idle one.
+pub(crate) const SYSTEMD: Duration = Duration::from_secs(400);
+
 /// The size of a state disk in MiB: the smallest that mkfs.xfs takes, and some room for two bases.
 const DISK: u64 = 512;
 
@@ -87,6 +90,12 @@ impl State {
         self.layerctl(&words.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
     }
 
+    /// Installs a layer that is made by installing packages, as a generation of its own.
+    pub(crate) fn install_packages(&self, layer: &str) -> Result<(), Failure> {
+        let image = self.artefacts.installed_layer(&Workspace::here(), layer)?;
+        self.layerctl(&["install", &image.display().to_string()]).map(drop)
+    }
+
     /// Makes an image of files given as (path, text), by `layerctl build` with `options`.
     pub(crate) fn build(
         &self,
@@ -124,8 +133,17 @@ impl State {
 
     /// Makes the disk with the label `layers`.
     pub(crate) fn disk(&self, filesystem: Filesystem) -> Result<PathBuf, Failure> {
+        self.disk_of(filesystem, DISK)
+    }
+
+    /// Makes the disk with the label `layers` in another size, in MiB; the file is sparse.
+    pub(crate) fn disk_of(
+        &self,
+        filesystem: Filesystem,
+        mebibytes: u64,
+    ) -> Result<PathBuf, Failure> {
         let image = self.beside("disk.img");
-        make_disk(filesystem, "layers", DISK, &self.path(""), &image)?;
+        make_disk(filesystem, "layers", mebibytes, &self.path(""), &image)?;
         Ok(image)
     }
 

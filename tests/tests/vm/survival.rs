@@ -1,14 +1,36 @@
 //! What is written to /etc, /var and /home: which boots see it, and which leave the disk as it is.
 
-use crate::state::{BOOT, State, report};
+use crate::state::{BOOT, SYSTEMD, State, report};
 use std::path::Path;
 use tests::failure::Failure;
-use tests::files;
-use tests::vm::{Drive, Filesystem};
+use tests::process;
+use tests::tools::find_program;
+use tests::vm::{Drive, Filesystem, WriteLog};
 
 /// Boots from the disk for good, runs a script and switches off; returns what the script wrote.
 fn session(state: &State, disk: &Path, append: &str, script: &str) -> Result<String, Failure> {
-    let mut guest = state.boot_with(Drive::writable(disk), append)?;
+    session_with(state, Drive::writable(disk), append, script)
+}
+
+/// As [`session`]; returns how often the disk was written to as well.
+fn logged_session(
+    state: &State,
+    disk: &Path,
+    append: &str,
+    script: &str,
+) -> Result<(String, u64), Failure> {
+    let log = state.beside("disk.log");
+    let output = session_with(state, Drive::logged(disk, &log)?, append, script)?;
+    Ok((output, WriteLog::load(&log)?.writes))
+}
+
+fn session_with(
+    state: &State,
+    drive: Drive,
+    append: &str,
+    script: &str,
+) -> Result<String, Failure> {
+    let mut guest = state.boot_with(drive, append)?;
     let mut shell = guest.bare_shell(BOOT)?;
     let output = shell.check(script)?;
     shell.power_off_kernel()?;
@@ -32,19 +54,59 @@ fn files_survive_normal_boots_and_ephemeral_and_frozen_ones_leave_the_disk_alone
 -> Result<(), Failure> {
     let state = State::new("survival")?;
     let disk = state.disk(Filesystem::Ext4)?;
-    session(&state, &disk, "", &write("kept"))?;
+    let (_, writes) = logged_session(&state, &disk, "", &write("kept"))?;
+    assert!(writes > 0, "a normal boot writes");
     assert_eq!(session(&state, &disk, "", &seen("kept"))?, ALL);
 
-    let before = files::read(&disk)?;
     let script = seen("kept") + "; " + &write("gone") + &seen("gone");
-    assert_eq!(session(&state, &disk, "layers.ephemeral", &script)?, ALL, "gone alone is seen");
-    assert!(before == files::read(&disk)?, "an ephemeral boot wrote to the disk");
-    let both = format!("{ALL}\n{ALL}");
-    assert_eq!(session(&state, &disk, "layers.frozen", &script)?, both, "kept and gone are seen");
-    assert!(before == files::read(&disk)?, "a frozen boot wrote to the disk");
+    let seen_alone = (ALL.to_owned(), 0);
+    assert_eq!(logged_session(&state, &disk, "layers.ephemeral", &script)?, seen_alone, "gone");
+    let seen_both = (format!("{ALL}\n{ALL}"), 0);
+    assert_eq!(
+        logged_session(&state, &disk, "layers.frozen", &script)?,
+        seen_both,
+        "kept and gone"
+    );
 
     let script = seen("kept") + "; echo -; " + &seen("gone");
     assert_eq!(session(&state, &disk, "", &script)?, format!("{ALL}\n-"));
+    Ok(())
+}
+
+#[test]
+fn an_ephemeral_boot_of_the_whole_system_writes_nothing() -> Result<(), Failure> {
+    let state = State::new("survival-writes")?;
+    let disk = state.disk(Filesystem::Ext4)?;
+    let log = state.beside("disk.log");
+    let machine = state.machine(Drive::logged(&disk, &log)?).append("layers.ephemeral");
+    let mut guest = machine.quick_systemd().start()?;
+    let mut shell = guest.log_in(SYSTEMD)?;
+    shell.set_deadline(SYSTEMD);
+    assert_eq!(shell.check("systemctl is-system-running --wait")?, "running");
+    shell.check("for dir in etc var home; do head -c 1M /dev/urandom > /$dir/gone; done; sync")?;
+    shell.send("systemctl poweroff")?;
+    guest.wait_for_exit(SYSTEMD)?;
+    assert_eq!(WriteLog::load(&log)?.writes, 0);
+    Ok(())
+}
+
+#[test]
+fn an_ephemeral_boot_after_a_power_cut_leaves_the_journal_as_it_is() -> Result<(), Failure> {
+    let state = State::new("survival-journal")?;
+    let disk = state.disk(Filesystem::Ext4)?;
+    let mut guest = state.boot_with(Drive::writable(&disk), "")?;
+    guest.bare_shell(BOOT)?.check(&(write("kept") + "sync"))?;
+    drop(guest);
+    let has_to_be_replayed = || -> Result<bool, Failure> {
+        let program = find_program("dumpe2fs").unwrap_or_else(|| "dumpe2fs".into());
+        let said = process::read(process::command(program).arg("-h").arg(&disk))?;
+        Ok(String::from_utf8_lossy(&said).contains("needs_recovery"))
+    };
+    assert!(has_to_be_replayed()?, "the power was cut");
+    let (_, writes) = logged_session(&state, &disk, "layers.ephemeral", &write("gone"))?;
+    assert_eq!(writes, 0);
+    assert!(has_to_be_replayed()?, "the journal is as it was");
+    assert_eq!(session(&state, &disk, "", &seen("kept"))?, ALL, "a normal boot replays it");
     Ok(())
 }
 
