@@ -4,6 +4,10 @@
 
 // The attribute tells clippy that helpers are tests' code too.
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
+mod containers;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod images;

@@ -147,6 +147,18 @@ impl State {
         Ok(image)
     }
 
+    /// Makes a disk with copies of these files, which systemd mounts at /layers.
+    pub(crate) fn media(&self, files: &[PathBuf]) -> Result<PathBuf, Failure> {
+        let from = self.beside("media");
+        files::make_dir(&from)?;
+        for file in files {
+            files::copy(file, &from.join(file.file_name().unwrap_or_default()))?;
+        }
+        let image = self.beside("media.img");
+        make_disk(Filesystem::Ext4, "layermedia", 64, &from, &image)?;
+        Ok(image)
+    }
+
     /// An initramfs that has a shell: the host's busybox.
     pub(crate) fn initrd_with_shell(&self) -> Result<PathBuf, Failure> {
         let initrd = self.beside("initrd.img");
