@@ -325,10 +325,10 @@ impl Attempt<'_> {
         let path = match op {
             Op::MakeUpper { upper, .. } => &upper.upper,
             Op::DeriveUpper(derive) => &derive.to,
-            Op::WipeUpper { dir, .. } | Op::DropOwned { dir, .. } => dir,
-            Op::HideStamp { upper, .. }
-            | Op::MakeBound { upper, .. }
-            | Op::ForgetLowers { upper, .. } => upper,
+            Op::WipeUpper { dir, .. } | Op::DropOwned { dir, .. } | Op::MakeBound { dir, .. } => {
+                dir
+            }
+            Op::HideStamp { upper, .. } | Op::ForgetLowers { upper, .. } => upper,
             Op::Remove { path } => path,
             Op::MountOverlay(Overlay { upper: Some(upper), .. }) => &upper.upper,
             _ => return false,

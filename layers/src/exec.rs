@@ -82,7 +82,7 @@ pub trait Host {
     /// Carries out [`Op::MakeBound`].
     fn make_bound(
         &mut self,
-        upper: &Path,
+        dir: &Path,
         path: &str,
         mode: u32,
         lowers: &[PathBuf],
@@ -151,7 +151,7 @@ fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
         Op::DropOwned { dir, paths } => host.drop_owned(dir, paths),
         Op::HideStamp { upper, lowers } => host.hide_stamp(upper, lowers),
         Op::MakeMachineId { upper, lowers, id } => host.make_machine_id(upper, lowers, *id),
-        Op::MakeBound { upper, path, mode, lowers } => host.make_bound(upper, path, *mode, lowers),
+        Op::MakeBound { dir, path, mode, lowers } => host.make_bound(dir, path, *mode, lowers),
         Op::ForgetLowers { upper, lowers } => host.forget_lowers(upper, lowers),
         Op::StageImage { from, to, digest, size } => host.stage_image(from, to, digest, *size),
         Op::WriteFile { path, text } => host.write_file(path, text),

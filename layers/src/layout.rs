@@ -20,6 +20,7 @@
 //!   upper/etc/<id>/presets          the images whose units were preset
 //!   upper/etc/shared/…              the one for all, where the policy says so
 //!   upper/var/{upper,work}          shared by all generations, as is home
+//!   upper/var/bound/…               what is bound over paths of /var: containers' storage
 //!   upper/home/{upper,work}
 //!   log                             one line for each change
 //! ```
@@ -177,6 +178,12 @@ impl Layout {
             Dir::Etc => self.etc_upper(None),
             Dir::Var | Dir::Home => self.uppers().join(dir.name()),
         }
+    }
+
+    /// What is bound over paths of the upper in `dir`. It lies beside it: below an upper that is mounted, a container's own
+    /// overlay would have its directories in two overlays at once, of which the kernel warns.
+    pub fn bound(dir: &Path) -> PathBuf {
+        dir.join("bound")
     }
 
     /// The record of the images that the upper in `dir` lay over last.

@@ -96,7 +96,7 @@ pub struct VarPolicy {
     /// Where writes go when the command line does not say otherwise.
     pub mode: Mode,
     /// Absolute paths that must lie on a real file system, because programs stack file systems of their own there: they
-    /// are bound from the upper.
+    /// are bound from the state file system.
     #[serde(deserialize_with = "in_var")]
     pub bind: Vec<String>,
     /// Absolute paths that the images own: what is below them in the upper goes when the images change, so that a package

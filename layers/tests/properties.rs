@@ -315,7 +315,7 @@ fn writes(plan: &Plan, paths: &BootPaths) -> usize {
             Op::CopyKept { to: path, .. }
             | Op::HideStamp { upper: path, .. }
             | Op::MakeMachineId { upper: path, .. }
-            | Op::MakeBound { upper: path, .. } => path.starts_with(&state),
+            | Op::MakeBound { dir: path, .. } => path.starts_with(&state),
             _ => true,
         })
         .count()

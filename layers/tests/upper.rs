@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use files::{entry, fill, listing, node, root, set, temporary, write, xattrs};
 use layers::machine_id::MachineId;
-use layers::store::{discard, upper};
+use layers::store::{bound, discard, upper};
 use rustix::fs::FileType;
 
 fn wipe(dir: &Path, keep: &[&str]) -> Vec<String> {
@@ -178,7 +178,6 @@ fn a_stamp_of_the_images_is_hidden_and_the_upper_s_own_goes() {
 #[test]
 fn a_bound_directory_is_made_as_the_images_have_it_with_what_they_have_in_it() {
     let (dir, from) = temporary();
-    let upper = from.join("upper");
     let [top, bottom] = ["top", "bottom"].map(|name| dir.path().join(name));
     write(&bottom.join("lib/containers/storage/a"), "bottom", 0o600);
     write(&bottom.join("lib/containers/storage/b"), "bottom", 0o640);
@@ -186,19 +185,43 @@ fn a_bound_directory_is_made_as_the_images_have_it_with_what_they_have_in_it() {
     fs::set_permissions(top.join("lib"), Permissions::from_mode(0o711)).unwrap();
     fs::set_permissions(top.join("lib/containers"), Permissions::from_mode(0o700)).unwrap();
     let lowers = [top, bottom];
-    upper::make_bound(&upper, "lib/containers", 0o755, &lowers).unwrap();
-    let mode = |path: &str| entry(&upper.join(path)).mode & 0o7777;
-    assert_eq!((mode("lib"), mode("lib/containers")), (0o711, 0o700));
-    let text = |path: &str| fs::read_to_string(upper.join(path)).unwrap();
-    assert_eq!(text("lib/containers/storage/a"), "top");
-    assert_eq!(text("lib/containers/storage/b"), "bottom");
+    bound::make(&from, "lib/containers", 0o755, &lowers).unwrap();
+    let mode = |path: &str| entry(&from.join(path)).mode & 0o7777;
+    assert_eq!((mode("upper/lib"), mode("bound/lib/containers")), (0o711, 0o700));
+    let text = |path: &str| fs::read_to_string(from.join("bound/lib/containers").join(path));
+    assert_eq!(text("storage/a").unwrap(), "top");
+    assert_eq!(text("storage/b").unwrap(), "bottom");
+    assert!(listing(&from.join("upper/lib/containers")).is_empty(), "a mount point");
     // One that is there is left as it is.
-    fs::remove_file(upper.join("lib/containers/storage/a")).unwrap();
-    upper::make_bound(&upper, "lib/containers", 0o755, &lowers).unwrap();
-    assert!(!upper.join("lib/containers/storage/a").exists());
-    upper::make_bound(&upper, "lib/docker", 0o710, &lowers).unwrap();
-    assert_eq!(mode("lib/docker"), 0o710);
-    assert_eq!(fs::read_dir(&from).unwrap().count(), 2, "upper and work alone");
+    fs::remove_file(from.join("bound/lib/containers/storage/a")).unwrap();
+    bound::make(&from, "lib/containers", 0o755, &lowers).unwrap();
+    assert!(text("storage/a").is_err());
+    bound::make(&from, "lib/docker", 0o710, &lowers).unwrap();
+    assert_eq!(mode("bound/lib/docker"), 0o710);
+}
+
+/// A path that is put on the bind list has had its files in the overlay before.
+#[test]
+fn what_the_upper_has_moves_to_where_it_is_bound() {
+    if !root() {
+        return;
+    }
+    let (dir, from) = temporary();
+    let (upper, lower) = (from.join("upper"), dir.path().join("lower"));
+    for path in ["own/a", "own/deleted", "own/seen/a", "own/hidden/a"] {
+        write(&lower.join(path), "of the image", 0o600);
+    }
+    write(&upper.join("own/a"), "mine", 0o600);
+    write(&upper.join("own/seen/b"), "mine", 0o600);
+    write(&upper.join("own/hidden/b"), "mine", 0o600);
+    set(&upper.join("own/hidden"), "trusted.overlay.opaque", b"y");
+    node(&upper.join("own/deleted"), FileType::CharacterDevice);
+    bound::make(&from, "own", 0o755, &[lower]).unwrap();
+    let own = from.join("bound/own");
+    assert_eq!(listing(&own), ["a", "hidden", "hidden/b", "seen", "seen/a", "seen/b"]);
+    assert_eq!(fs::read_to_string(own.join("a")).unwrap(), "mine");
+    assert!(xattrs(&own.join("hidden")).is_empty());
+    assert!(listing(&upper.join("own")).is_empty(), "a mount point");
 }
 
 #[test]
@@ -208,10 +231,11 @@ fn a_path_that_leads_elsewhere_is_not_bound() {
     fs::create_dir(upper.join("lib")).unwrap();
     symlink(dir.path(), upper.join("lib/docker")).unwrap();
     for path in ["lib/docker", "lib/docker/volumes"] {
-        let error = upper::make_bound(&upper, path, 0o710, &[]).unwrap_err();
+        let error = bound::make(&from, path, 0o710, &[]).unwrap_err();
         assert!(error.to_string().contains("ot a directory"), "{error}");
     }
     assert!(!dir.path().join("volumes").exists());
+    assert!(!from.join("bound").exists());
 }
 
 #[test]
@@ -220,13 +244,23 @@ fn a_bound_directory_that_was_deleted_comes_back_empty() {
         return;
     }
     let (dir, from) = temporary();
-    let (upper, lower) = (from.join("upper"), dir.path().join("lower"));
+    let lower = dir.path().join("lower");
     write(&lower.join("lib/docker/a"), "of the image", 0o600);
-    fs::create_dir(upper.join("lib")).unwrap();
-    node(&upper.join("lib/docker"), FileType::CharacterDevice);
-    upper::make_bound(&upper, "lib/docker", 0o710, &[lower]).unwrap();
-    assert!(listing(&upper.join("lib/docker")).is_empty());
-    assert_eq!(xattrs(&upper.join("lib/docker"))["trusted.overlay.opaque"], b"y");
+    fs::create_dir(from.join("upper/lib")).unwrap();
+    node(&from.join("upper/lib/docker"), FileType::CharacterDevice);
+    bound::make(&from, "lib/docker", 0o710, &[lower]).unwrap();
+    assert!(listing(&from.join("bound/lib/docker")).is_empty());
+    assert!(from.join("upper/lib/docker").is_dir());
+}
+
+#[test]
+fn a_wipe_empties_what_is_bound_too() {
+    let (_dir, from) = temporary();
+    write(&from.join("upper/a"), "x", 0o600);
+    write(&from.join("bound/lib/docker/image"), "x", 0o600);
+    write(&from.join("bound/lib/own/kept"), "x", 0o600);
+    wipe(&from, &["lib/own"]);
+    assert_eq!(listing(&from.join("bound")), ["lib", "lib/own", "lib/own/kept"]);
 }
 
 #[test]
@@ -247,7 +281,7 @@ fn only_whiteouts_over_a_lower_are_forgotten() {
     write(&upper.join("me/storage/x"), "x", 0o600);
     node(&upper.join("me/storage/whiteout"), FileType::CharacterDevice);
     set(&upper.join("me/storage"), "trusted.overlay.opaque", b"y");
-    upper::forget_lowers(&upper, &[lower]).unwrap();
+    bound::forget_lowers(&upper, &[lower]).unwrap();
     let left =
         ["kiosk", "kiosk/own", "me", "me/storage", "me/storage/whiteout", "me/storage/x", "mine"];
     assert_eq!(listing(&upper), left);

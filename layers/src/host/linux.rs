@@ -14,7 +14,7 @@ use crate::id::Digest;
 use crate::machine_id::MachineId;
 use crate::plan::{Access, Overlay, Upper};
 use crate::size::Size;
-use crate::store::{derive, publish, stage, tree, upper};
+use crate::store::{bound, derive, publish, stage, tree, upper};
 use crate::superblock::Format;
 use crate::sys::{self, Backing, KernelError};
 
@@ -143,16 +143,16 @@ impl Host for LinuxHost<'_> {
 
     fn make_bound(
         &mut self,
-        upper: &Path,
+        dir: &Path,
         path: &str,
         mode: u32,
         lowers: &[PathBuf],
     ) -> Result<(), HostError> {
-        upper::make_bound(upper, path, mode, lowers)
+        bound::make(dir, path, mode, lowers)
     }
 
     fn forget_lowers(&mut self, upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> {
-        upper::forget_lowers(upper, lowers)
+        bound::forget_lowers(upper, lowers)
     }
 
     fn stage_image(

@@ -119,14 +119,14 @@ impl Host for Recorder<'_> {
 
     fn make_bound(
         &mut self,
-        upper: &Path,
+        dir: &Path,
         path: &str,
         mode: u32,
         lowers: &[PathBuf],
     ) -> Result<(), HostError> {
-        let (at, below) = (upper.into(), lowers.into());
-        let op = Op::MakeBound { upper: at, path: path.into(), mode, lowers: below };
-        self.record(op, |host| host.make_bound(upper, path, mode, lowers))
+        let (at, below) = (dir.into(), lowers.into());
+        let op = Op::MakeBound { dir: at, path: path.into(), mode, lowers: below };
+        self.record(op, |host| host.make_bound(dir, path, mode, lowers))
     }
 
     fn forget_lowers(&mut self, upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> {

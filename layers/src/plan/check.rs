@@ -56,7 +56,7 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
             | Op::DropOwned { dir, .. }
             | Op::HideStamp { upper: dir, .. }
             | Op::MakeMachineId { upper: dir, .. }
-            | Op::MakeBound { upper: dir, .. }
+            | Op::MakeBound { dir, .. }
             | Op::ForgetLowers { upper: dir, .. } => {
                 reachable(dir, &mounted, &layout.uppers())?;
             }
@@ -74,8 +74,8 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
             }
             _ => {}
         }
-        if let Op::MakeBound { upper, path, .. } = op {
-            made.insert(upper.join(path));
+        if let Op::MakeBound { dir, path, .. } = op {
+            made.insert(Layout::bound(dir).join(path));
         }
         if let Some(upper) = written(op) {
             if !made.contains(upper) {

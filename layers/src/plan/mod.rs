@@ -141,12 +141,12 @@ pub enum Op {
         /// The ID.
         id: MachineId,
     },
-    /// Make the directory `path` of an upper, with the directories above it as they are in `lowers`, and with what those
-    /// have in it; one that is there is left as it is.
+    /// Make the directory `bound/path` beside an upper, with what the upper and `lowers` have there, and a mount point for
+    /// it in the upper; one that is there is left as it is.
     MakeBound {
-        /// An upper; the directory that is mounted.
-        upper: PathBuf,
-        /// A path relative to it.
+        /// A directory that holds `upper` and will hold `bound`.
+        dir: PathBuf,
+        /// A path relative to both.
         path: String,
         /// Permission bits, where no lower has it.
         mode: u32,
@@ -259,8 +259,8 @@ impl fmt::Display for Op {
                 write!(f, "make machine-id in {}", upper.display())?;
                 show_lowers(lowers, f)
             }
-            Self::MakeBound { upper, path, mode, lowers } => {
-                write!(f, "make {path} in {} mode={mode:04o}", upper.display())?;
+            Self::MakeBound { dir, path, mode, lowers } => {
+                write!(f, "make bound {path} in {} mode={mode:04o}", dir.display())?;
                 show_lowers(lowers, f)
             }
             Self::ForgetLowers { upper, lowers } => {

@@ -15,7 +15,6 @@ use rustix::fs::{
     readlinkat, statat, symlinkat, utimensat,
 };
 
-use super::publish;
 use super::xattr::{ABOUT_LOWERS, At, Marks, OF_ONE_STACK, Xattrs};
 use crate::exec::HostError;
 
@@ -263,33 +262,6 @@ impl Copier<'_> {
         let to = below(self.to, path);
         copy_attributes(from, &to, stat, &mut self.xattrs, &ABOUT_LOWERS)
     }
-}
-
-/// Copies what is in the directory `from` over what is in the directory `to`, as the upper of two layers covers the lower.
-pub(super) fn copy_over(from: &Path, to: &Path) -> Result<(), HostError> {
-    let mut links = Links::new();
-    let mut todo = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = todo.pop() {
-        let (_, names) =
-            read_directory(&from).map_err(|error| HostError::io("read", &from, error))?;
-        for name in names {
-            let name = OsStr::from_bytes(name.as_bytes());
-            let (from, to) = (from.join(name), to.join(name));
-            if is_directory(&from) && is_directory(&to) {
-                todo.push((from, to));
-                continue;
-            }
-            publish::remove_any(&to).map_err(|error| HostError::io("replace", &to, error))?;
-            copy_tree(&from, &to, &mut links)?;
-        }
-        copy_directory(&from, &to)?;
-    }
-    Ok(())
-}
-
-fn is_directory(path: &Path) -> bool {
-    statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 /// Gives the directory `to` the attributes of `from`, but for what OverlayFS noted of the lowers there.

@@ -34,9 +34,10 @@ pub fn generation(
     facts: &mut BootFacts,
 ) -> Result<(), StoreError> {
     etc(layout, generation, facts)?;
-    let var = layout.shared_upper(Dir::Var).join("upper");
-    let bound = generation.writable.bound_in_var();
-    facts.occupied = bound.into_iter().filter(|path| has_entries(&var.join(path))).collect();
+    let var = layout.shared_upper(Dir::Var);
+    let mut bound = generation.writable.bound_in_var();
+    bound.retain(|path| has_entries(&Layout::bound(&var).join(path)));
+    facts.occupied = bound.into_iter().collect();
     let source = facts.etc_source.as_ref().map(|source| &source.upper);
     let uppers = [facts.etc.as_ref(), source, facts.home.as_ref()];
     let before = uppers.into_iter().flatten().flat_map(|upper| [&upper.lowers, &upper.presets]);

@@ -5,6 +5,7 @@
     reason = "reading and writing the store is this module's purpose"
 )]
 
+pub mod bound;
 mod copy;
 pub mod derive;
 pub mod discard;

@@ -55,9 +55,9 @@ pub struct BootFacts {
     pub var: Option<UpperFacts>,
     /// The upper of /home, if it is there.
     pub home: Option<UpperFacts>,
-    /// Paths of the /var upper, relative to it, that have something in them.
+    /// Paths below /var that would be bound and have something in them, relative to it.
     pub occupied: BTreeSet<String>,
-    /// Paths that cannot be bound from the /var upper, relative to it, and why.
+    /// Paths below /var that cannot be bound, relative to it, and why.
     pub unbindable: BTreeMap<String, String>,
     /// Uppers that cannot be used at all, and why.
     pub unusable: BTreeMap<Dir, String>,

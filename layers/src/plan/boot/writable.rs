@@ -247,36 +247,54 @@ impl Writable<'_> {
             self.hide_stamp(turn);
         }
         // Where all of /var is bound, what is in it is on a real file system already.
-        let bound = if lowers.is_empty() { Vec::new() } else { self.bound(turn) };
-        let upper = turn.home.join("upper");
+        let bound = if lowers.is_empty() { Vec::new() } else { self.bound() };
         let below = self.stack.lowers(Dir::Var);
-        self.ops.extend(bound.iter().map(|path| Op::MakeBound {
-            upper: upper.clone(),
-            path: path.clone(),
-            mode: policy::bound_mode(path),
-            lowers: below.clone(),
-        }));
+        let made = bound.iter().filter(|path| self.kept_below(turn, path).is_none());
+        let made: Vec<Op> = made
+            .map(|path| Op::MakeBound {
+                dir: turn.home.clone(),
+                path: path.clone(),
+                mode: policy::bound_mode(path),
+                lowers: below.clone(),
+            })
+            .collect();
+        self.ops.extend(made);
         self.mount(turn, lowers);
-        let at = self.stack.paths.writable(Dir::Var);
-        self.ops.extend(bound.iter().map(|path| Op::Bind {
-            from: upper.join(path),
-            at: at.join(path),
-            // Containers have setuid programs of their own there.
-            access: Access::WritableSuid,
-        }));
+        bound.iter().for_each(|path| self.bind(turn, path));
         self.record(turn, before.and_then(|upper| upper.lowers.as_ref()));
     }
 
-    /// The paths that are bound from the upper. A frozen boot shows what the persistent upper has, so where that has
-    /// something the overlay stays.
-    fn bound(&mut self, turn: &Turn) -> Vec<String> {
+    /// What a frozen boot shows at a bound path of /var, where the persistent one has something there.
+    fn kept_below(&self, turn: &Turn, path: &str) -> Option<PathBuf> {
+        let kept = turn.mode == Mode::Frozen && self.facts.occupied.contains(path);
+        self.existing(Dir::Var).filter(|_| kept).map(|dir| Layout::bound(&dir).join(path))
+    }
+
+    /// Shows at `path` of /var what is bound there.
+    fn bind(&mut self, turn: &Turn, path: &str) {
+        let at = self.stack.paths.writable(Dir::Var).join(path);
+        if let Some(kept) = self.kept_below(turn, path) {
+            let upper = Upper::below(&turn.home.join("over").join(path));
+            self.ops.push(Op::MakeUpper { upper: upper.clone(), like: Some(kept.clone()) });
+            let source = format!("layerctl:{}:{path}", self.generation.id);
+            let lowers = vec![kept];
+            self.ops.push(Op::MountOverlay(Overlay { source, lowers, upper: Some(upper), at }));
+            return;
+        }
+        let from = Layout::bound(&turn.home).join(path);
+        // Containers have setuid programs of their own there.
+        self.ops.push(Op::Bind { from, at, access: Access::WritableSuid });
+    }
+
+    /// The paths of /var that are bound.
+    fn bound(&mut self) -> Vec<String> {
         let mut bound = self.generation.writable.bound_in_var();
         bound.retain(|path| match self.facts.unbindable.get(path) {
             Some(why) => {
-                self.problems.push(format!("/var/{path} is not bound from the upper: {why}"));
+                self.problems.push(format!("/var/{path} is part of the overlay: {why}"));
                 false
             }
-            None => turn.mode != Mode::Frozen || !self.facts.occupied.contains(path),
+            None => true,
         });
         bound
     }
@@ -322,8 +340,11 @@ impl Writable<'_> {
     fn copy_kept(&mut self, turn: &Turn, from: Option<PathBuf>) {
         let keep = self.generation.writable.kept_in(turn.dir);
         let Some(from) = from.filter(|_| !keep.is_empty()) else { return };
-        let (from, to) = (from.join("upper"), turn.home.join("upper"));
-        self.ops.push(Op::CopyKept { from, to, keep });
+        let bound = turn.dir == Dir::Var && !self.facts.occupied.is_empty();
+        for part in [Some("upper"), bound.then_some("bound")].into_iter().flatten() {
+            let (from, to) = (from.join(part), turn.home.join(part));
+            self.ops.push(Op::CopyKept { from, to, keep: keep.clone() });
+        }
     }
 
     fn wipe(&mut self, turn: &Turn, reset: &Reset) {
