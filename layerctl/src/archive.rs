@@ -38,7 +38,7 @@ pub(crate) fn unpack(archive: &Path, to: &Path, owners: bool) -> Result<(), Erro
     check(archive)?;
     fs::create_dir(to).map_err(|error| Error::io("create", to, error))?;
     set_mode(to)?;
-    let before = SystemTime::now();
+    let before = file_time(to)?;
     let mut tar = program::command("tar");
     tar.command.args(["--extract", "--numeric-owner", "--preserve-permissions"]);
     tar.command.arg(if owners { "--same-owner" } else { "--no-same-owner" });
@@ -55,6 +55,13 @@ fn set_mode(directory: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
         .map_err(|error| Error::io("set the mode of", directory, error))
+}
+
+/// Now, as files in a directory get it: the kernel's clock for files goes in steps of some milliseconds and is behind.
+fn file_time(directory: &Path) -> Result<SystemTime, Error> {
+    tempfile::tempfile_in(directory)
+        .and_then(|file| file.metadata()?.modified())
+        .map_err(|error| Error::io("create a file in", directory, error))
 }
 
 /// Directories that the archive does not name got the time of unpacking; they get the newest time of the others, so

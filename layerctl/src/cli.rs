@@ -8,6 +8,12 @@ use layers::id::GenerationId;
 use layers::manifest::Kind;
 use layers::superblock::Format;
 
+mod writable;
+
+pub(crate) use writable::{
+    Etc, EtcConflicts, EtcDiff, EtcReset, EtcStatus, EtcSync, EtcTake, Policy, PolicyVerb, Reset,
+};
+
 /// Adds and removes layers of an immutable Linux root, for the next boot
 ///
 /// Every change makes a new generation that boots next; the running system is never touched, and the generation
@@ -18,6 +24,10 @@ pub(crate) struct Cli {
     /// Work on the state file system that is mounted at DIR, not on the running system's
     #[arg(long, global = true, value_name = "DIR", help_heading = "Options of every command")]
     pub(crate) root: Option<PathBuf>,
+
+    /// Take the policy of new generations from FILE [default: /etc/layerctl/layerctl.toml; none with --root]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options of every command")]
+    pub(crate) config: Option<PathBuf>,
 
     /// Exit with 77 when there is nothing to change
     #[arg(long, global = true, help_heading = "Options of every command")]
@@ -59,6 +69,13 @@ pub(crate) enum Command {
     /// Name choices among the layers, for `layers.set=` on the kernel command line
     #[command(subcommand)]
     Set(Set),
+    /// See and undo what differs in /etc from the images
+    #[command(subcommand)]
+    Etc(Etc),
+    /// Show what happens to writes under /etc, /var and /home
+    Policy(Policy),
+    /// Empty /etc, /var and /home at the next boot, once
+    Reset(Reset),
     /// Show the generations: what runs, what boots next, what they hold
     Status(Reading),
     /// Show what was changed and when
@@ -90,6 +107,9 @@ impl Command {
             Self::Status(_) | Self::History(_) | Self::Verify(_) | Self::Plan(_) => false,
             Self::Completions(_) | Self::Man(_) => false,
             Self::Set(set) => matches!(set, Set::Create(_) | Set::Delete(_)),
+            Self::Etc(etc) => matches!(etc, Etc::Reset(_) | Etc::Take(_) | Etc::Sync(_)),
+            Self::Policy(policy) => policy.verb.is_some(),
+            Self::Reset(reset) => !reset.preview,
             _ => true,
         }
     }

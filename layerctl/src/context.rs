@@ -10,11 +10,13 @@ use layers::host::LinuxHost;
 use layers::layout::{BootPaths, Layout};
 use layers::plan::change::{Decision, Refusal, Request, State};
 use layers::plan::{Op, Plan, check};
-use layers::report::BootReport;
+use layers::policy::{Dir, Mode, Policy};
+use layers::report::{BootReport, WritableMount};
 use layers::store::{self, lock::Lock, stage};
 
 use tempfile::TempDir;
 
+use crate::config::ConfigFile;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::ui::Ui;
@@ -37,6 +39,7 @@ pub(crate) struct Context {
     /// The surroundings.
     pub(crate) environment: Environment,
     root: Option<PathBuf>,
+    config: Option<PathBuf>,
 }
 
 /// A store that was read.
@@ -50,9 +53,24 @@ pub(crate) struct Store {
 }
 
 impl Context {
-    /// A context; without `root` the store is the running system's.
-    pub(crate) fn new(ui: Ui, environment: Environment, root: Option<PathBuf>) -> Self {
-        Self { ui, environment, root }
+    /// A context; without `root` the store is the running system's, without `config` its configuration is too.
+    pub(crate) fn new(
+        ui: Ui,
+        environment: Environment,
+        root: Option<PathBuf>,
+        config: Option<PathBuf>,
+    ) -> Self {
+        Self { ui, environment, root, config }
+    }
+
+    /// What the administrator wants of the next generations. The machine's own file says nothing about a store that is
+    /// not the machine's.
+    pub(crate) fn config(&self) -> Result<Option<ConfigFile>, Error> {
+        match &self.config {
+            Some(path) => ConfigFile::named(path).map(Some),
+            None if self.is_running_system() => ConfigFile::of_this_machine(),
+            None => Ok(None),
+        }
     }
 
     /// Whether the store is the one that this machine booted from.
@@ -107,9 +125,39 @@ impl Context {
         })
     }
 
+    /// Reads the store for a change of the current /etc: with its lock, unless with `dry_run`, or where this boot keeps
+    /// nothing that is written to /etc.
+    pub(crate) fn read_for_edit(&self, dry_run: bool) -> Result<(Option<Lock>, Store), Error> {
+        let layout = store::open(&self.mount_point())?;
+        let report = self.report()?;
+        let lock = match self.etc_persists(report.as_ref()) && !dry_run {
+            true => Some(Lock::acquire(&layout)?),
+            false => None,
+        };
+        Ok((lock, Self::read_opened(layout, report)?))
+    }
+
+    /// Whether what is written to the current /etc is there at the next boot.
+    pub(crate) fn etc_persists(&self, report: Option<&BootReport>) -> bool {
+        let writable = report.iter().flat_map(|report| &report.writable);
+        let transient =
+            |mount: &WritableMount| mount.dir == Dir::Etc && mount.mode != Mode::Persistent;
+        !(self.is_running_system() && writable.into_iter().any(transient))
+    }
+
     /// The words of a change, for the log.
     pub(crate) fn request(&self, asked: impl Into<String>) -> Request {
         Request { time: self.environment.time.clone(), asked: asked.into() }
+    }
+
+    /// Makes a change that may make a generation, which gets the policy that the administrator wants: as
+    /// [`Context::change`].
+    pub(crate) fn make_generation(
+        &self,
+        dry_run: bool,
+        decide: impl FnOnce(&Store) -> Result<Decision, Error>,
+    ) -> Result<Outcome, Error> {
+        self.change_with(dry_run, self.config()?.map(|file| file.config.writable), decide)
     }
 
     /// Makes a change, or with `dry_run` prints what it would do and writes nothing, not even the lock.
@@ -118,10 +166,20 @@ impl Context {
         dry_run: bool,
         decide: impl FnOnce(&Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
+        self.change_with(dry_run, None, decide)
+    }
+
+    fn change_with(
+        &self,
+        dry_run: bool,
+        policy: Option<Policy>,
+        decide: impl FnOnce(&Store) -> Result<Decision, Error>,
+    ) -> Result<Outcome, Error> {
         let layout = store::open(&self.mount_point())?;
         let _lock = if dry_run { None } else { Some(Lock::acquire(&layout)?) };
         // Without the report nobody knows which generation runs, and cleanup would not keep it.
-        let store = Self::read_opened(layout, self.report()?)?;
+        let mut store = Self::read_opened(layout, self.report()?)?;
+        store.state.policy = policy;
         let decision = decide(&store)?;
         check::check_change(&decision.plan, &store.layout)?;
         if decision.is_unchanged() {
@@ -153,7 +211,8 @@ impl Context {
         Err(Refusal::new(what, "free space: layerctl cleanup").into())
     }
 
-    fn execute(&self, plan: &Plan, layout: &Layout) -> Result<(), Error> {
+    /// Carries a checked plan out.
+    pub(crate) fn execute(&self, plan: &Plan, layout: &Layout) -> Result<(), Error> {
         plan.ops.iter().for_each(|op| log::debug!("{op}"));
         // A change without a copy is over before anyone could read a bar.
         let bar = match staged_bytes(plan) {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
+use layers::config::ConfigError;
 use layers::exec::{Failure, HostError};
 use layers::id::IdError;
 use layers::plan::change::Refusal;
@@ -11,6 +12,7 @@ use layers::plan::check::Fault;
 use layers::store::StoreError;
 use layers::store::inspect::InspectError;
 use layers::superblock::SuperblockError;
+use layers::sys::KernelError;
 use thiserror::Error;
 
 use crate::initramfs;
@@ -41,6 +43,14 @@ pub(crate) enum Error {
     /// An image cannot be looked into.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// The configuration is not understood.
+    #[error("{} {source}", .path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: ConfigError,
+    },
     /// A file is no usable image.
     #[error("{} {source}", .path.display())]
     Superblock {
@@ -48,6 +58,22 @@ pub(crate) enum Error {
         path: PathBuf,
         /// Why.
         source: SuperblockError,
+    },
+    /// A view of /etc cannot be mounted.
+    #[error("mount a view of /etc at {}: {source}", .at.display())]
+    View {
+        /// Where.
+        at: PathBuf,
+        /// The kernel's answer.
+        source: KernelError,
+    },
+    /// /etc was changed in part.
+    #[error("{source}")]
+    Edit {
+        /// What failed.
+        source: Box<Error>,
+        /// How many changes were made before.
+        done: usize,
     },
     /// A name or version has characters that it must not have.
     #[error(transparent)]
@@ -119,6 +145,11 @@ impl Error {
             Self::Inspect(InspectError::Mount { .. }) => {
                 Some("the image may be damaged: get or build it again; dmesg may say more".into())
             }
+            Self::Config { .. } => {
+                Some("correct that line; what may stand in the file: layerctl policy --help".into())
+            }
+            Self::View { .. } => Some("dmesg may say more".into()),
+            Self::Edit { source, .. } => source.hint(),
             Self::Superblock { source: SuperblockError::Unknown, .. } => Some(
                 "make an image from a directory or tar archive: layerctl build DIR --name N --version V -o FILE".into(),
             ),
@@ -149,6 +180,9 @@ impl Error {
             }
             Self::Stopped { source, .. } if source.done > 0 => {
                 "what boots next is unchanged; images that were copied stay until: layerctl cleanup"
+            }
+            Self::Edit { done, .. } if *done > 0 => {
+                "what was changed in /etc before that stays; when the cause is gone, type the command again"
             }
             _ => "nothing was changed",
         }

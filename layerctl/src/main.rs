@@ -8,12 +8,15 @@ mod admission;
 mod archive;
 mod cli;
 mod commands;
+mod config;
 mod context;
 mod environment;
 mod error;
+mod etc;
 mod initramfs;
 mod os_release;
 mod packing;
+mod preview;
 mod program;
 mod source;
 mod ui;
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet, environment.colour);
     ui::start_log(cli.verbose);
-    let context = Context::new(ui, environment, cli.root.clone());
+    let context = Context::new(ui, environment, cli.root.clone(), cli.config.clone());
     match commands::run(&cli.command, &context) {
         Ok(Outcome::Unchanged) if cli.unchanged_exit_77 => ExitCode::from(UNCHANGED),
         Ok(Outcome::Unsound) => ExitCode::FAILURE,

@@ -15,6 +15,8 @@ pub(crate) const SCHEMA: u32 = 1;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ui {
     quiet: bool,
+    /// Whether somebody looks at the data on a terminal.
+    terminal_out: bool,
     /// Whether data may be coloured.
     colour_out: bool,
     /// Whether words for people may be coloured.
@@ -51,6 +53,7 @@ impl Ui {
     pub(crate) fn new(quiet: bool, colour: bool) -> Self {
         Self {
             quiet,
+            terminal_out: io::stdout().is_terminal(),
             colour_out: colour && io::stdout().is_terminal(),
             colour_err: colour && io::stderr().is_terminal(),
         }
@@ -59,6 +62,11 @@ impl Ui {
     /// Colours a part of the data.
     pub(crate) fn paint(&self, colour: Colour, text: &str) -> String {
         colour.paint(text, self.colour_out)
+    }
+
+    /// Whether standard output is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal_out
     }
 
     /// Writes data to standard output.

@@ -22,7 +22,7 @@ pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Er
     let naming = Naming { name: args.naming.name.clone(), version: args.naming.version.clone() };
     // Lives until the plan has been carried out: the image is copied from it.
     let mut packed: Option<TempDir> = None;
-    context.change(args.writing.dry_run, |store| {
+    context.make_generation(args.writing.dry_run, |store| {
         let image = if args.input.is_dir() {
             let work = packed.insert(work_directory(context, store, args.writing.dry_run)?);
             pack(context, &args.input, &naming, work.path())?

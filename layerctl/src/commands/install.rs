@@ -27,7 +27,7 @@ pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
     }
     let names = typed.into_iter().map(|text| text.parse()).collect::<Result<Vec<Name>, _>>()?;
     let set: Option<SetName> = args.set.as_deref().map(str::parse).transpose()?;
-    context.change(args.writing.dry_run, |store| {
+    context.make_generation(args.writing.dry_run, |store| {
         let files = files
             .iter()
             .map(|file| admit(context, &store.state, Path::new(file), &naming))

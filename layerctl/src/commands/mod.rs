@@ -8,6 +8,7 @@ mod base;
 mod build;
 mod cleanup;
 mod completions;
+mod etc;
 mod generations;
 mod history;
 mod init;
@@ -16,6 +17,8 @@ mod install;
 mod man;
 mod pin;
 mod plan;
+mod policy;
+mod reset;
 mod rollback;
 mod set;
 mod status;
@@ -34,6 +37,9 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error
         Command::Set(Set::Delete(args)) => set::delete(args, context),
         Command::Set(Set::List(args)) => set::list(*args, context),
         Command::Set(Set::Show(args)) => set::show(args, context),
+        Command::Etc(args) => etc::run(args, context),
+        Command::Policy(args) => policy::run(args, context),
+        Command::Reset(args) => reset::run(args, context),
         Command::Status(args) => status::run(*args, context),
         Command::History(args) => history::run(*args, context),
         Command::Rollback(args) => rollback::run(args, context),

@@ -17,7 +17,7 @@ use crate::ui;
 pub(super) fn create(args: &SetCreate, context: &Context) -> Result<Outcome, Error> {
     let set: SetName = args.name.parse()?;
     let members: Vec<Name> = names(&args.layers)?;
-    context.change(args.writing.dry_run, |store| {
+    context.make_generation(args.writing.dry_run, |store| {
         let asked = format!("set create {set} {}", words(&members));
         let request = context.request(asked.trim_end());
         Ok(change::create_set(&store.state, &store.layout, &set, &members, &request)?)
@@ -26,7 +26,7 @@ pub(super) fn create(args: &SetCreate, context: &Context) -> Result<Outcome, Err
 
 pub(super) fn delete(args: &SetDelete, context: &Context) -> Result<Outcome, Error> {
     let set: SetName = args.name.parse()?;
-    context.change(args.writing.dry_run, |store| {
+    context.make_generation(args.writing.dry_run, |store| {
         let request = context.request(format!("set delete {set}"));
         Ok(change::delete_set(&store.state, &store.layout, &set, &request)?)
     })

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use layers::generation::Generation;
 use layers::id::GenerationId;
 use layers::plan::change::State;
-use layers::policy::Mode;
+use layers::policy::{Dir, Mode};
 use layers::report::{BootReport, WritableMount};
+use layers::reset::Reset;
+use layers::store::read;
 use serde::Serialize;
 
 use super::generations::{GenerationView, marks};
@@ -14,6 +16,7 @@ use super::words;
 use crate::cli::Reading;
 use crate::context::{Context, Outcome, Store};
 use crate::error::Error;
+use crate::etc::notes::Notes;
 use crate::ui::{self, Colour, Ui};
 
 /// All that there is to know, in JSON.
@@ -23,12 +26,93 @@ struct Status<'a> {
     booted: Option<GenerationId>,
     default: Option<GenerationId>,
     good: Option<GenerationId>,
+    /// What the next boot is asked to empty; null where nothing.
+    reset: Option<ResetView>,
+    /// Conflicts of /etc that nobody has settled: of the booted and of the default generation, where they have some.
+    etc: Vec<EtcView>,
     /// Newest first.
     generations: Vec<GenerationView<'a>>,
     /// Generations whose record cannot be read, newest first.
     damaged: Vec<Damaged<'a>>,
     /// How this machine booted; null where it booted from elsewhere.
     boot: Option<&'a BootReport>,
+}
+
+/// What `layerctl reset` asked for.
+#[derive(Serialize)]
+struct ResetView {
+    dirs: Vec<Dir>,
+    keep: Vec<String>,
+    /// Why the request cannot be understood, so that nothing is emptied.
+    problem: Option<String>,
+}
+
+impl ResetView {
+    fn new(found: Result<Reset, String>) -> Self {
+        let (reset, problem) = match found {
+            Ok(reset) => (reset, None),
+            Err(why) => (Reset::default(), Some(why)),
+        };
+        Self { dirs: reset.dirs, keep: reset.keep, problem }
+    }
+
+    fn line(&self) -> String {
+        let dirs: Vec<String> = self.dirs.iter().map(|dir| format!("/{dir}")).collect();
+        match &self.problem {
+            Some(why) => {
+                format!(
+                    "boot/reset {why}; nothing is emptied; to take it away: layerctl reset --cancel"
+                )
+            }
+            None if self.keep.is_empty() => {
+                format!("empties {}; to take that back: layerctl reset --cancel", dirs.join(", "))
+            }
+            None => format!(
+                "empties {} but for {}; to take that back: layerctl reset --cancel",
+                dirs.join(", "),
+                self.keep.join(", ")
+            ),
+        }
+    }
+}
+
+/// The conflicts of one /etc.
+#[derive(Serialize)]
+struct EtcView {
+    generation: GenerationId,
+    conflicts: usize,
+}
+
+impl EtcView {
+    /// Those of the booted and of the default generation, with the reports that cannot be read.
+    fn all(context: &Context, store: &Store) -> (Vec<Self>, Vec<Error>) {
+        let state = &store.state;
+        let mut ids: Vec<GenerationId> = state.booted.into_iter().collect();
+        ids.extend(state.pointers.default.filter(|id| state.booted != Some(*id)));
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for generation in ids {
+            match Notes::read(context, store, generation) {
+                Ok(notes) => {
+                    let conflicts = notes.map_or(0, |notes| notes.report.conflicts().count());
+                    found.extend((conflicts > 0).then_some(Self { generation, conflicts }));
+                }
+                Err(error) => unreadable.push(error),
+            }
+        }
+        (found, unreadable)
+    }
+
+    /// `is_current` tells whether `layerctl etc` speaks of this one when none is named.
+    fn line(&self, is_current: bool) -> String {
+        let what = if self.conflicts == 1 { "entry needs" } else { "entries need" };
+        let see = "a look; see: layerctl etc conflicts";
+        let (id, conflicts) = (self.generation, self.conflicts);
+        if is_current {
+            format!("etc: {conflicts} {what} {see}")
+        } else {
+            format!("etc of generation {id}: {conflicts} {what} {see} --generation {id}")
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -40,6 +124,11 @@ struct Damaged<'a> {
 pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
     let store = context.read()?;
     let state = &store.state;
+    let reset = read::reset(&store.layout).map(ResetView::new);
+    let (etc, unreadable) = EtcView::all(context, &store);
+    for error in &unreadable {
+        context.ui.warn(&error.to_string());
+    }
     if args.json {
         let generations = state.generations.values().rev();
         let damaged = state.damaged.iter().rev();
@@ -48,13 +137,15 @@ pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
             booted: state.booted,
             default: state.pointers.default,
             good: state.pointers.good,
+            reset,
+            etc,
             generations: generations.map(|one| GenerationView::new(one, state)).collect(),
             damaged: damaged.map(|(id, why)| Damaged { id: *id, why }).collect(),
             boot: store.report.as_ref(),
         })?;
         return Ok(Outcome::Done);
     }
-    context.ui.data(text(&store, &context.ui))?;
+    context.ui.data(text(&store, reset.as_ref(), &etc, &context.ui))?;
     for (path, why) in &state.damaged_pointers {
         context.ui.warn(&format!("{} {why}", path.display()));
     }
@@ -64,11 +155,20 @@ pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-fn text(store: &Store, ui: &Ui) -> String {
+fn text(store: &Store, reset: Option<&ResetView>, etc: &[EtcView], ui: &Ui) -> String {
     let state = &store.state;
     let mut text = String::new();
     if let Some(report) = &store.report {
         boot(&mut text, report, ui);
+    }
+    if let Some(reset) = reset {
+        let label = ui.paint(Colour::Yellow, "next boot:");
+        let _ = writeln!(text, "{label} {}", reset.line());
+    }
+    let current = state.booted.or(state.pointers.default);
+    for one in etc {
+        let line = one.line(current == Some(one.generation));
+        let _ = writeln!(text, "{}", ui.paint(Colour::Yellow, &line));
     }
     for id in state.ids().into_iter().rev() {
         if !text.is_empty() {

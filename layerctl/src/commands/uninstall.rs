@@ -10,7 +10,7 @@ use crate::error::Error;
 
 pub(super) fn run(args: &Uninstall, context: &Context) -> Result<Outcome, Error> {
     let names: Vec<Name> = names(&args.names)?;
-    context.change(args.writing.dry_run, |store| {
+    context.make_generation(args.writing.dry_run, |store| {
         let request = context.request(format!("uninstall {}", words(&names)));
         Ok(change::uninstall(&store.state, &store.layout, &names, &request)?)
     })

@@ -193,10 +193,17 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
     })
 }
 
-/// Whether a file may be written anew: a manifest, the serial, a pointer, a pin.
+/// Whether a file may be written anew: a manifest, the serial, a pointer, a request to the next boot, a pin, the report
+/// of how a generation's /etc came about.
 fn is_record(path: &Path, inside: &Path, layout: &Layout) -> bool {
     let manifest = inside == layout.store() && path.extension().is_some_and(|end| end == "toml");
-    manifest || *path == layout.serial() || inside == layout.boot() || inside == layout.pins()
+    let id = inside.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+    let report = id.is_some_and(|id| *path == layout.etc_report(id));
+    manifest
+        || report
+        || *path == layout.serial()
+        || inside == layout.boot()
+        || inside == layout.pins()
 }
 
 fn each<'a>(
@@ -206,4 +213,33 @@ fn each<'a>(
     plan.ops.iter().enumerate().try_for_each(|(index, op)| {
         rule(op).map_err(|what| Fault { at: index + 1, op: op.to_string(), what })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_writes_records_and_nothing_else_of_a_generation() {
+        let layout = Layout::new(Path::new("/state"));
+        let write = |path: &str| {
+            let path = layout.top().join(path);
+            check_change(&Plan { ops: vec![Op::WriteFile { path, text: String::new() }] }, &layout)
+        };
+        for record in
+            ["generations/7/etc.json", "generations/serial", "boot/reset", "boot/pinned/7"]
+        {
+            assert_eq!(write(record), Ok(()), "{record}");
+        }
+        for other in [
+            "generations/7/generation.toml",
+            "generations/x/etc.json",
+            "generations/7/x/etc.json",
+            "generations/etc.json",
+            "upper/etc/7/etc.json",
+            "log",
+        ] {
+            assert!(write(other).is_err(), "{other}");
+        }
+    }
 }

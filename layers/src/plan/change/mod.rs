@@ -14,16 +14,21 @@ use crate::generation::{self, Generation};
 use crate::id::{Digest, GenerationId};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
+use crate::policy::Policy;
 
 mod base;
 mod fit;
 mod install;
 mod pointer;
+mod policy;
+mod reset;
 mod sets;
 
 pub use base::import_base;
 pub use install::{Install, install, uninstall};
 pub use pointer::{pin, rollback, unpin};
+pub use policy::apply_policy;
+pub use reset::{cancel_reset, refused_reset, reset};
 pub use sets::{create_set, delete_set};
 
 /// All that a change's decision depends on, as read from a store under its lock.
@@ -51,6 +56,8 @@ pub struct State {
     pub etc_uppers: BTreeSet<GenerationId>,
     /// Files and directories that were never published, or removed half-way.
     pub leftovers: Vec<PathBuf>,
+    /// The policy that a new generation gets; without one it gets that of the generation that it is made from.
+    pub policy: Option<Policy>,
 }
 
 /// An image file that is to enter the store.
@@ -203,7 +210,7 @@ struct Draft {
     base: generation::Base,
     layers: Vec<generation::Layer>,
     sets: BTreeMap<crate::id::SetName, Vec<crate::id::Name>>,
-    writable: crate::policy::Policy,
+    writable: Policy,
 }
 
 impl Draft {
@@ -235,7 +242,7 @@ fn publish(
         base: draft.base,
         layers: draft.layers,
         sets: draft.sets,
-        writable: draft.writable,
+        writable: state.policy.clone().unwrap_or(draft.writable),
     };
     generation.check().map_err(|what| {
         Refusal::new(

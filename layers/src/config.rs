@@ -1,0 +1,109 @@
+//! What the administrator wants of the next generations: the file `/etc/layerctl/layerctl.toml`.
+//!
+//! ```toml
+//! [writable.etc]
+//! mode = "persistent"      # or "frozen", "ephemeral"
+//! scope = "generation"     # or "shared"
+//! keep = ["/etc/machine-id", "/etc/ssh/ssh_host_*"]
+//!
+//! [writable.var]
+//! bind = ["/var/lib/containers"]
+//! owned = ["/var/lib/dpkg"]
+//! keep = []
+//! size = "25%"
+//!
+//! [writable.home]
+//! mode = "ephemeral"
+//! ```
+//!
+//! A key that is left out has its default; a key that nobody knows is an error.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::policy::Policy;
+
+/// The file's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What happens to writes, in the generations that are made from now on.
+    pub writable: Policy,
+}
+
+/// Why a text is no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct ConfigError {
+    /// The line, from 1 on.
+    pub line: usize,
+    /// The character in the line, from 1 on.
+    pub column: usize,
+    /// What is wrong there, in one line.
+    pub message: String,
+}
+
+impl Config {
+    /// Reads the file's text; an empty one means the defaults.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or(text);
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            ConfigError {
+                line: before.matches('\n').count() + 1,
+                column: line.chars().count() + 1,
+                message: error.message().lines().collect::<Vec<_>>().join("; "),
+            }
+        })
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&toml::to_string_pretty(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Mode, Scope};
+
+    fn place(text: &str) -> (usize, usize, String) {
+        let error = Config::parse(text).unwrap_err();
+        (error.line, error.column, error.message)
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        for text in ["", "# nothing\n", "[writable]\n", "[writable.etc]\n[writable.home]\n"] {
+            assert_eq!(Config::parse(text), Ok(Config::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names() {
+        let text = "[writable.etc]\nscope = \"shared\"\n[writable.home]\nmode = \"ephemeral\"\n";
+        let policy = Config::parse(text).unwrap().writable;
+        assert_eq!(policy.etc.scope, Scope::Shared);
+        assert_eq!(policy.home.mode, Mode::Ephemeral);
+        assert_eq!(policy.var, Policy::default().var);
+        let config = Config { writable: policy };
+        assert_eq!(Config::parse(&config.to_string()), Ok(config));
+    }
+
+    #[test]
+    fn errors_name_their_line() {
+        let (line, column, message) = place("# what /etc is\n[writable.etc]\n  mod = \"frozen\"\n");
+        assert_eq!((line, column), (3, 3));
+        assert!(message.starts_with("unknown field `mod`, expected one of `mode`"), "{message}");
+        assert_eq!(place("[writable.opt]\n").0, 1);
+        assert_eq!(place("\n\n[writable.etc]\nmode = \"forever\"\n").0, 4);
+        assert_eq!(place("[writable.var]\nbind = [\n \"/etc/x\"\n]\n").0, 2);
+        assert_eq!(place("[writable.var]\nsize = \"lots\"\n").0, 2);
+        assert_eq!(place("[writable.var]\n\nsize = 12 12\n").0, 3);
+    }
+}
