@@ -47,6 +47,15 @@ fn a_wipe_leaves_the_keep_list_with_the_attributes_of_all_above_it() {
     drop(dir);
 }
 
+/// Else a boot that ends before it has applied the presets anew would leave the units of layers disabled for ever.
+#[test]
+fn a_wipe_forgets_what_was_preset() {
+    let (_dir, from) = temporary();
+    write(&from.join("presets"), "", 0o600);
+    wipe(&from, &[]);
+    assert_eq!(fs::read_dir(&from).unwrap().count(), 2, "upper and work alone");
+}
+
 #[test]
 fn a_wipe_of_what_is_not_there_or_of_everything_leaves_an_empty_upper() {
     let (_dir, from) = temporary();

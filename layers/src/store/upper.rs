@@ -16,7 +16,7 @@ use crate::machine_id::MachineId;
 
 /// Empties the upper in `dir` and what is bound beside it, all but the kept paths and the directories above them: a fresh
 /// one takes its place in one exchange, and the old one lies in a directory to discard. Before the exchange nothing has
-/// changed.
+/// changed. The record of what was preset goes with it: the links that presets make are gone.
 pub fn wipe(dir: &Path, keep: &[String]) -> Result<(), HostError> {
     for old in [dir.join("upper"), Layout::bound(dir)] {
         if old.is_dir() {
@@ -32,6 +32,7 @@ fn exchange(dir: &Path, old: &Path, keep: &[String]) -> Result<(), HostError> {
     // What is kept is on disk before the old one goes: a power cut must not take the host keys.
     tree::sync_all(&fresh)
         .and_then(|()| Ok(renameat_with(CWD, &fresh, CWD, old, RenameFlags::EXCHANGE)?))
+        .and_then(|()| publish::remove_any(&Layout::presets(dir)))
         .and_then(|()| publish::sync(dir))
         .map_err(|error| HostError::io("empty", old, error))
 }
