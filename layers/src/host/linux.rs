@@ -113,6 +113,8 @@ impl Host for LinuxHost<'_> {
     }
 
     fn derive_upper(&mut self, derive: &Derive) -> Result<(), HostError> {
+        // Nothing else makes /run/layers that early.
+        derive.report.parent().map_or(Ok(()), make_directory)?;
         derive::derive(derive)
     }
 

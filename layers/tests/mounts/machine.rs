@@ -115,8 +115,11 @@ impl Machine {
 
     /// Where there is no privilege to mount an image, its tree is bound instead.
     pub(crate) fn bind_for_image(&self, op: &mut Op) {
-        if let Op::MountImage { at, .. } = op {
-            let from = self.tree(at.file_name().unwrap().to_str().unwrap());
+        if let Op::MountImage { image, at, .. } = op {
+            let trees = fs::read_dir(self.tree("")).unwrap().map(|entry| entry.unwrap());
+            let is_of = |name: &str| self.layout.image(&Self::digest(name)) == *image;
+            let from = trees.filter(|tree| is_of(tree.file_name().to_str().unwrap()));
+            let from = from.map(|tree| tree.path()).next().unwrap();
             *op = Op::Bind { from, at: at.clone(), access: Access::ReadOnly };
         }
     }

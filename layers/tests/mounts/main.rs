@@ -15,6 +15,8 @@
 )]
 
 mod images;
+mod interrupted;
 mod machine;
 mod namespace;
 mod stack;
+mod writable;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::BootFacts;
 use super::stack::Stack;
+use super::{BootFacts, UpperFacts};
 use crate::cmdline::{BootRequest, DirSet};
 use crate::etc::Derive;
 use crate::generation::Generation;
@@ -44,9 +44,11 @@ struct Turn {
 impl Writable<'_> {
     /// Plans all three.
     pub(super) fn all(&mut self) -> Vec<WritableMount> {
-        let reset = self.take_reset();
+        let (reset, done) = self.reset();
         let wipe = self.request.wipe.union(reset.dirs.iter().copied().collect());
-        Dir::ALL.into_iter().map(|dir| self.one(dir, wipe, &reset)).collect()
+        let mounts = Dir::ALL.into_iter().map(|dir| self.one(dir, wipe, &reset)).collect();
+        self.ops.extend(done);
+        mounts
     }
 
     fn one(&mut self, dir: Dir, wipe: DirSet, reset: &Reset) -> WritableMount {
@@ -66,22 +68,22 @@ impl Writable<'_> {
         WritableMount { dir, mode, wiped: wipe }
     }
 
-    /// The request of `layerctl reset`. It is taken away before anything is emptied: a boot that ends in between has
-    /// emptied nothing, and asking again is cheap.
-    fn take_reset(&mut self) -> Reset {
+    /// The request of `layerctl reset`, and what takes it away once all of it is done. A boot that ends before that has
+    /// started nothing that writes, so that doing it again takes nobody's work.
+    fn reset(&mut self) -> (Reset, Option<Op>) {
         let persistent = Dir::ALL
             .into_iter()
             .any(|dir| self.request.mode(dir, &self.generation.writable) == Mode::Persistent);
-        let Some(reset) = &self.facts.reset else { return Reset::default() };
-        if self.facts.read_only.is_some() || !persistent {
-            return Reset::default();
-        }
-        self.ops.push(Op::Remove { path: self.layout.reset() });
-        reset.clone().unwrap_or_else(|why| {
-            let path = self.layout.reset();
+        let asked = self.facts.reset.as_ref();
+        let Some(reset) = asked.filter(|_| self.facts.read_only.is_none() && persistent) else {
+            return (Reset::default(), None);
+        };
+        let path = self.layout.reset();
+        let reset = reset.clone().unwrap_or_else(|why| {
             self.problems.push(format!("{} {why}; nothing is emptied", path.display()));
             Reset::default()
-        })
+        });
+        (reset, Some(Op::Remove { path }))
     }
 
     /// Where writes go. A state file system that cannot be written still boots: its upper is read, writes go to a tmpfs.
@@ -137,7 +139,11 @@ impl Writable<'_> {
         let mut lowers = self.stack.lowers(Dir::Etc);
         let mut fresh = true;
         match turn.mode {
-            Mode::Persistent => fresh = !self.derive(turn) && self.facts.etc.is_none(),
+            // Without a record, the boot that made the upper has not come to its end.
+            Mode::Persistent => {
+                let unknown = |upper: &UpperFacts| upper.lowers.is_none();
+                fresh = !self.derive(turn) && self.facts.etc.as_ref().is_none_or(unknown);
+            }
             Mode::Frozen if self.facts.underivable.is_none() && self.derive(turn) => fresh = false,
             Mode::Frozen => {
                 if let Some(below) = self.existing_etc() {
