@@ -6,6 +6,7 @@ use std::{
 };
 
 use layers::cmdline::{BootRequest, GenerationChoice};
+use layers::etc::Derive;
 use layers::exec::{Failure, Host, HostError, execute, undo};
 use layers::generation::Generation;
 use layers::id::GenerationId;
@@ -207,11 +208,29 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Mounts the candidate. What turns out to be unusable on the way becomes a fact, and the plan is made again: each
-    /// turn has one usable layer less or writes nothing, so it ends.
+    /// Mounts the candidate, or leaves of it what was there before.
     fn run(
         &self,
+        facts: BootFacts,
+        effects: &mut Effects<'_>,
+    ) -> Result<(BootPlan, PathBuf), String> {
+        let mut made = None;
+        let result = self.mount(facts, &mut made, effects);
+        if let (Err(_), Some(upper)) = (&result, made) {
+            // No system ran on it. When this candidate is tried again, it starts from the /etc of that day.
+            if let Err(error) = effects.host.remove(&upper) {
+                warn!("{error}");
+            }
+        }
+        result
+    }
+
+    /// Mounts the candidate. What turns out to be unusable on the way becomes a fact, and the plan is made again: each
+    /// turn has one usable layer less or writes nothing, so it ends. `made` is the /etc upper that it got on the way.
+    fn mount(
+        &self,
         mut facts: BootFacts,
+        made: &mut Option<PathBuf>,
         effects: &mut Effects<'_>,
     ) -> Result<(BootPlan, PathBuf), String> {
         let generation = read::generation(self.layout, self.id)?;
@@ -226,7 +245,16 @@ impl Attempt<'_> {
                 plan.presets.iter().for_each(|presets| warn!("plan: {presets}"));
             }
             formats(&plan.plan).into_iter().for_each(&mut effects.load_driver);
-            let Err(failure) = execute(&plan.plan, effects.host) else {
+            let result = execute(&plan.plan, effects.host);
+            let done =
+                result.as_ref().map_or_else(|failure| failure.done, |()| plan.plan.ops.len());
+            if let Some(derive) = self.derived(&plan.plan, done) {
+                if derive.from != derive.to {
+                    *made = Some(derive.to.clone());
+                }
+                facts::derived(self.layout, &generation, &mut facts);
+            }
+            let Err(failure) = result else {
                 return match (effects.find_init)(&self.paths.sysroot) {
                     Ok(init) => {
                         let mut plan = plan;
@@ -242,6 +270,14 @@ impl Attempt<'_> {
             unmount(&plan.plan, failure.done, effects.host);
             self.learn(&plan, &generation, failure, &mut facts)?;
         }
+    }
+
+    /// How the first `done` operations made an /etc upper on the state file system.
+    fn derived<'a>(&self, plan: &'a Plan, done: usize) -> Option<&'a Derive> {
+        plan.ops.iter().take(done).find_map(|op| match op {
+            Op::DeriveUpper(derive) if self.is_state(&derive.to) => Some(derive),
+            _ => None,
+        })
     }
 
     /// What lies in the /etc upper that no use of the system puts there. The mount honours none of it, but somebody had
@@ -274,7 +310,9 @@ impl Attempt<'_> {
         }
         let full = is_unwritable(&failure.source);
         match op {
-            Op::MakeBound { path, .. } if !full && !facts.unbindable.contains_key(path) => {
+            Op::MakeBound { dir, path, .. }
+                if !(full && self.is_state(dir)) && !facts.unbindable.contains_key(path) =>
+            {
                 facts.unbindable.insert(path.clone(), why);
             }
             Op::MountOverlay(Overlay { at, .. }) if at.starts_with(self.paths.view("")) => {
