@@ -127,6 +127,47 @@ fn an_upper_is_derived_from_itself() {
     assert!(report.notes.is_empty(), "{:?}", report.notes);
 }
 
+/// Beside an upper that is missing may be what is left of it, or what an administrator saved of it.
+#[test]
+fn only_what_a_boot_makes_is_replaced() {
+    for name in ["upper.bad/hosts", "upper"] {
+        let dir = tempfile::tempdir().unwrap();
+        let d = prepare(dir.path());
+        sketch::make(&d.to, &format!("file {name}\n    | precious\nfile work/x\n"));
+        let error = derive(&d).unwrap_err();
+        assert!(error.to_string().contains("not empty"), "{error}");
+        assert_eq!(fs::read_to_string(d.to.join(name)).unwrap(), "precious\n");
+    }
+}
+
+/// What the owner of a home directory, or of one above it, can put there.
+#[test]
+fn nothing_in_a_home_keeps_etc_from_a_new_generation() {
+    let long = "x".repeat(5_000);
+    for home in ["/var/lib/web/loop/home", "/var/lib/web/away/home", &format!("/home/{long}")] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut d = prepare(dir.path());
+        let root = "root:x:0:0::/:/bin/sh";
+        let web = format!("web:x:990:990::{home}:/bin/sh");
+        for (place, text) in [
+            ("old", format!("{root}\n{web}\n")),
+            ("new", format!("{root}\n")),
+            ("etc/1/upper", format!("{root}\n{web}\nme:x:1000:1000::/:/bin/sh\n")),
+        ] {
+            fs::write(dir.path().join(place).join("passwd"), text).unwrap();
+        }
+        let var = dir.path().join("var");
+        fs::create_dir_all(var.join("lib/web")).unwrap();
+        fs::create_dir_all(dir.path().join("outside/home")).unwrap();
+        std::os::unix::fs::symlink("loop", var.join("lib/web/loop")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("outside"), var.join("lib/web/away")).unwrap();
+        d.users = vec![var];
+        derive(&d).unwrap();
+        let passwd = fs::read_to_string(d.to.join("upper/passwd")).unwrap();
+        assert!(passwd.contains("me:x:1000") && !passwd.contains("web"), "{home}: {passwd}");
+    }
+}
+
 #[test]
 fn what_an_interrupted_boot_left_is_replaced() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,14 +14,14 @@ use crate::store::xattr::Xattrs;
 /// How many entries of a directory in an image are compared before it counts as changed.
 const MOST: usize = 10_000;
 
-/// An entry's attributes; none if nothing is there.
+/// An entry's attributes; none if nothing is there or can be.
 ///
 /// # Errors
 /// Whatever the file system answers but that nothing is there.
 pub(super) fn look(path: &Path) -> Result<Option<Stat>, HostError> {
     match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(None),
         Err(error) => Err(HostError::io("read", path, error)),
     }
 }

@@ -76,9 +76,26 @@ fn place(staging: &Path, to: &Path, published: bool) -> io::Result<()> {
     if published {
         return Ok(renameat_with(CWD, staging, CWD, to, RenameFlags::EXCHANGE)?);
     }
-    publish::remove_any(to)?;
+    clear(to)?;
     fs::rename(staging, to)?;
     publish::sync(to.parent().unwrap_or(Path::new("/")))
+}
+
+/// Removes what a boot that was stopped has left at `to`. Anything else there is somebody's, and an error.
+fn clear(to: &Path) -> io::Result<()> {
+    let ours = [to.join("work"), Layout::lowers(to), Layout::presets(to)];
+    match fs::read_dir(to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        listing => {
+            for entry in listing? {
+                let entry = entry?;
+                if ours.contains(&entry.path()) || publish::is_unpublished(&entry.file_name()) {
+                    publish::remove_any(&entry.path())?;
+                }
+            }
+        }
+    }
+    fs::remove_dir(to)
 }
 
 /// Makes everything that will be at `to`, on disk, and publishes the report. The report comes first: a stop between

@@ -1,6 +1,7 @@
 //! Looks in uppers for files of accounts that would go, and for their home directories.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -10,7 +11,6 @@ use super::compare::{kind, look};
 use super::gather::is_whiteout;
 use crate::etc::accounts::{Candidates, References};
 use crate::exec::HostError;
-use crate::store::copy::read_directory;
 
 /// How deep below an upper files are looked at.
 const DEPTH: usize = 3;
@@ -50,11 +50,14 @@ pub(super) fn references(
             break;
         }
         if kind(&stat) == FileType::Directory && depth < DEPTH {
-            let (_, names) =
-                read_directory(&path).map_err(|error| HostError::io("read", &path, error))?;
-            todo.extend(
-                names.iter().map(|name| (path.join(OsStr::from_bytes(name.as_bytes())), depth + 1)),
-            );
+            let failed = |error| HostError::io("read", &path, error);
+            for entry in fs::read_dir(&path).map_err(failed)? {
+                // Nor are more names remembered: anybody can make millions of them.
+                if todo.len() > MOST {
+                    return Ok(candidates.clone());
+                }
+                todo.push((entry.map_err(failed)?.path(), depth + 1));
+            }
         }
     }
     Ok(found)
@@ -71,10 +74,21 @@ fn has_home(home: &[u8], users: &[PathBuf]) -> Result<bool, HostError> {
         return Ok(false);
     }
     for upper in users {
-        let stat = look(&upper.join(inside))?;
-        if stat.is_some_and(|stat| kind(&stat) == FileType::Directory) {
+        if is_directory(upper, inside)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether there are directories all along a path. No link is followed: it is some user's, and leads anywhere.
+fn is_directory(top: &Path, inside: &Path) -> Result<bool, HostError> {
+    let mut path = top.to_owned();
+    for part in inside.components() {
+        path.push(part);
+        if look(&path)?.is_none_or(|stat| kind(&stat) != FileType::Directory) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
