@@ -143,13 +143,19 @@ fn what_cannot_be_bound_costs_a_new_generation_nothing_else() {
     let var = disk.layout.uppers().join("var/upper/lib");
     fs::remove_dir(var.join("docker")).unwrap();
     symlink("/srv/docker", var.join("docker")).unwrap();
-    fs::remove_dir_all(disk.layout.uppers().join("var/bound/lib/docker")).unwrap();
+    let bound = disk.layout.uppers().join("var/bound/lib");
+    fs::remove_dir(bound.join("docker")).unwrap();
+    // This one fails only when it is made.
+    fs::remove_dir(bound.join("rancher")).unwrap();
+    fs::write(bound.join("rancher"), "").unwrap();
     for _ in 0..2 {
         disk.boot("", &init, |disk, booted| {
             assert_eq!(booted.report.generation, number(2));
             let problems = &booted.report.problems;
-            assert_eq!(problems.len(), 1, "{problems:?}");
-            assert!(problems.iter().all(|one| one.contains("/var/lib/docker is part of the")));
+            assert_eq!(problems.len(), 2, "{problems:?}");
+            for (problem, name) in problems.iter().zip(["docker", "rancher"]) {
+                assert!(problem.contains(&format!("/var/lib/{name} is part of the")), "{problem}");
+            }
             assert!(booted.report.writable.iter().all(|one| one.mode == Mode::Persistent));
             assert_eq!(disk.read("etc/own"), "mine");
         });

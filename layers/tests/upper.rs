@@ -233,6 +233,29 @@ fn what_the_upper_has_moves_to_where_it_is_bound() {
     assert!(listing(&upper.join("own")).is_empty(), "a mount point");
 }
 
+/// The power went after the directory had moved, and before its whiteouts were taken out.
+#[test]
+fn what_moved_to_where_it_is_bound_is_cleaned_in_the_next_boot() {
+    if !root() {
+        return;
+    }
+    let (dir, from) = temporary();
+    let (bound, lower) = (from.join("bound/own"), dir.path().join("lower"));
+    for path in ["own/deleted", "own/hidden/a"] {
+        write(&lower.join(path), "of the image", 0o600);
+    }
+    write(&bound.join("hidden/b"), "mine", 0o600);
+    set(&bound.join("hidden"), "trusted.overlay.opaque", b"y");
+    node(&bound.join("deleted"), FileType::CharacterDevice);
+    bound::make(&from, "own", 0o755, &[lower.clone()]).unwrap();
+    assert_eq!(listing(&bound), ["hidden", "hidden/b"]);
+    assert!(xattrs(&bound.join("hidden")).is_empty());
+    // Later on, such devices are a container's.
+    node(&bound.join("deleted"), FileType::CharacterDevice);
+    bound::make(&from, "own", 0o755, &[lower]).unwrap();
+    assert_eq!(listing(&bound), ["deleted", "hidden", "hidden/b"]);
+}
+
 #[test]
 fn a_path_that_leads_elsewhere_is_not_bound() {
     let (dir, from) = temporary();

@@ -29,6 +29,29 @@ fn look(at: &Path) -> Result<There, HostError> {
     }
 }
 
+/// The parts of a path, from the first to the whole.
+fn parts(path: &Path) -> Vec<&Path> {
+    let mut parts: Vec<&Path> =
+        path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    parts.reverse();
+    parts
+}
+
+/// Whether the upper in `dir` has nothing but directories on the way to `path`, as far as it goes: what is mounted there
+/// must not land where a link leads.
+///
+/// # Errors
+/// Says what is in the way.
+pub fn check(dir: &Path, path: &str) -> Result<(), HostError> {
+    let upper = dir.join("upper");
+    for part in parts(Path::new(path)) {
+        if !matches!(look(&upper.join(part))?, There::Directory) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Makes `bound/path` beside the upper in `dir`, and a mount point for it in the upper.
 ///
 /// What the upper has there moves; what `lowers` have there, topmost first, is copied, but for what was deleted. A path
@@ -39,18 +62,19 @@ pub fn make(dir: &Path, path: &str, mode: u32, lowers: &[PathBuf]) -> Result<(),
         let all = lowers.iter().map(|lower| lower.join(part));
         all.filter(|lower| is_directory(lower)).collect()
     };
-    let mut parts: Vec<&Path> =
-        path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
-    parts.reverse();
+    let parts = parts(path);
     // Every part is looked at before anything is made.
     let there: Vec<There> =
         parts.iter().map(|part| look(&upper.join(part))).collect::<Result<_, _>>()?;
     let bound = Layout::bound(dir).join(path);
+    let deleted = there.iter().any(|part| matches!(part, There::Deleted));
+    let own = matches!(there.last(), Some(There::Directory)).then(|| upper.join(path));
     if !is_directory(&bound) {
-        let deleted = there.iter().any(|part| matches!(part, There::Deleted));
-        let own = matches!(there.last(), Some(There::Directory)).then(|| upper.join(path));
         let lowers = if deleted { Vec::new() } else { below(path) };
         make_bound(own, &bound, mode, &lowers)?;
+    } else if own.is_none() {
+        // A boot was stopped between the move and the mount point.
+        forget_lowers(&bound, &below(path))?;
     }
     for part in parts {
         let at = upper.join(part);

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{StoreError, read, stage};
+use super::{StoreError, bound, read, stage};
 use crate::generation::Generation;
 use crate::id::Digest;
 use crate::layout::Layout;
@@ -36,6 +36,10 @@ pub fn generation(
     etc(layout, generation, facts)?;
     let var = layout.shared_upper(Dir::Var);
     let mut bound = generation.writable.bound_in_var();
+    let in_the_way = |path: &String| {
+        bound::check(&var, path).err().map(|error| (path.clone(), error.to_string()))
+    };
+    facts.unbindable.extend(bound.iter().filter_map(in_the_way));
     bound.retain(|path| has_entries(&Layout::bound(&var).join(path)));
     facts.occupied = bound.into_iter().collect();
     let source = facts.etc_source.as_ref().map(|source| &source.upper);

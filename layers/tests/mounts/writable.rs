@@ -224,3 +224,30 @@ fn a_frozen_boot_of_a_new_generation_reconciles_its_etc_in_memory() {
     machine.shut_down(&plan);
     assert_eq!(machine.state(), before);
 }
+
+/// Whoever owns a directory above a bound path can put a link into its way.
+#[test]
+fn nothing_is_mounted_behind_a_link_of_var() {
+    if !namespace::inside("writable::nothing_is_mounted_behind_a_link_of_var", Privileged, 1) {
+        return;
+    }
+    let machine = Machine::new();
+    let seven = Machine::generation(7, &LAYERS);
+    let outside = machine.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let plan = machine.boot("", &seven);
+    fs::write(machine.root("var/lib/docker/image"), "mine").unwrap();
+    machine.shut_down(&plan);
+    let upper = machine.layout.uppers().join("var/upper");
+    fs::remove_dir(upper.join("lib/docker")).unwrap();
+    std::os::unix::fs::symlink(&outside, upper.join("lib/docker")).unwrap();
+    for cmdline in ["layers.frozen", "layers.ephemeral", ""] {
+        let plan = machine.boot(cmdline, &seven);
+        let at = outside.to_str().unwrap();
+        let behind: Vec<String> =
+            machine.mounts().into_iter().filter(|line| line.contains(at)).collect();
+        assert!(behind.is_empty(), "{cmdline}: {behind:?}");
+        machine.shut_down(&plan);
+    }
+    assert_eq!(text(&machine.layout.uppers().join("var/bound/lib/docker/image")), "mine");
+}
