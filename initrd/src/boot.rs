@@ -311,7 +311,7 @@ impl Attempt<'_> {
         let full = is_unwritable(&failure.source);
         match op {
             Op::MakeBound { dir, path, .. }
-                if !(full && self.is_state(dir)) && !facts.unbindable.contains_key(path) =>
+                if !(facts.unbindable.contains_key(path) || full && self.is_state(dir)) =>
             {
                 facts.unbindable.insert(path.clone(), why);
             }

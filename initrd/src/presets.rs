@@ -148,7 +148,6 @@ fn read_until_exit(child: &mut Child) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
 

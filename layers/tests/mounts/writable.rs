@@ -251,3 +251,32 @@ fn nothing_is_mounted_behind_a_link_of_var() {
     }
     assert_eq!(text(&machine.layout.uppers().join("var/bound/lib/docker/image")), "mine");
 }
+
+/// Only with the options that a boot gives does the kernel leave new directories without the opaque mark.
+#[test]
+fn a_directory_that_was_there_before_its_layer_shows_what_the_layer_has() {
+    let test = "writable::a_directory_that_was_there_before_its_layer_shows_what_the_layer_has";
+    if !namespace::inside(test, Privileged, 1) {
+        return;
+    }
+    let machine = web_machine();
+    machine.write("web", "var/lib/web.d/data", "web");
+    let (six, eight) = (Machine::generation(6, &LAYERS), Machine::generation(8, &WEB));
+    let plan = machine.boot("", &six);
+    let dir = machine.root("var/lib/web.d");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("mine"), "mine").unwrap();
+    machine.shut_down(&plan);
+    let plan = machine.boot("", &eight);
+    assert_eq!(names(&dir), ["data", "mine"]);
+    fs::remove_file(dir.join("data")).unwrap();
+    machine.shut_down(&plan);
+    // Without the layer, nothing is seen of what was deleted of it, and all can go.
+    let plan = machine.boot("", &six);
+    assert_eq!(names(&dir), ["mine"]);
+    fs::remove_dir_all(&dir).unwrap();
+    machine.shut_down(&plan);
+    let plan = machine.boot("", &eight);
+    assert_eq!(names(&dir), ["data"], "what was removed was nobody's");
+    machine.shut_down(&plan);
+}
