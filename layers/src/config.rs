@@ -85,6 +85,14 @@ mod tests {
     }
 
     #[test]
+    fn the_documents_show_the_defaults() {
+        let document = include_str!("../../docs/writable.md");
+        let (_, rest) = document.split_once("```toml\n").unwrap();
+        let (text, _) = rest.split_once("```").unwrap();
+        assert_eq!(Config::parse(text), Ok(Config::default()));
+    }
+
+    #[test]
     fn a_file_changes_what_it_names() {
         let text = "[writable.etc]\nscope = \"shared\"\n[writable.home]\nmode = \"ephemeral\"\n";
         let policy = Config::parse(text).unwrap().writable;
