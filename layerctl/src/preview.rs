@@ -31,9 +31,18 @@ pub(crate) struct Preview {
 }
 
 impl Preview {
-    /// Looks through the upper directory `top`, which need not be there; `keep` are patterns relative to it.
-    pub(crate) fn of(top: &Path, keep: &[String]) -> Result<Self, Error> {
+    /// Looks through the upper directories `tops`, which need not be there; `keep` are patterns relative to them.
+    pub(crate) fn of(tops: &[PathBuf], keep: &[String]) -> Result<Self, Error> {
         let mut preview = Self::default();
+        tops.iter().try_for_each(|top| preview.look(top, keep))?;
+        // A directory of which nothing goes but the entry that the kept path is in.
+        preview.goes.retain(|top, amount| {
+            amount.entries > 0 || preview.stays.keys().all(|path| !path.starts_with(top))
+        });
+        Ok(preview)
+    }
+
+    fn look(&mut self, top: &Path, keep: &[String]) -> Result<(), Error> {
         let mut todo = vec![PathBuf::new()];
         while let Some(inside) = todo.pop() {
             let directory = top.join(&inside);
@@ -51,17 +60,13 @@ impl Preview {
                     entries: u64::from(!is_directory),
                     bytes: if is_directory { 0 } else { metadata.size() },
                 };
-                preview.add(&path, keep, amount);
+                self.add(&path, keep, amount);
                 if is_directory {
                     todo.push(path);
                 }
             }
         }
-        // A directory of which nothing goes but the entry that the kept path is in.
-        preview.goes.retain(|top, amount| {
-            amount.entries > 0 || preview.stays.keys().all(|path| !path.starts_with(top))
-        });
-        Ok(preview)
+        Ok(())
     }
 
     fn add(&mut self, path: &Path, keep: &[String], amount: Amount) {

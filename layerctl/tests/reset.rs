@@ -16,6 +16,7 @@ fn lived_in() -> World {
     world.write(&format!("{upper}/etc/3/upper/evil\u{1b}[31m"), "");
     world.shell(&format!("mknod {upper}/etc/3/upper/motd c 0 0"));
     world.write(&format!("{upper}/var/upper/log/messages"), "x\n");
+    world.write(&format!("{upper}/var/bound/lib/containers/image"), "blob\n");
     world.write("state/layerctl/boot/ran", "3\n");
     world
 }

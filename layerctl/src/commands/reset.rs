@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use layers::etc::report::escaped;
 use layers::generation::Generation;
 use layers::id::GenerationId;
+use layers::layout::Layout;
 use layers::plan::change::{self, Refusal};
 use layers::policy::{self, Dir, Mode};
 use layers::reset::Reset;
@@ -88,10 +89,7 @@ fn preview(args: &cli::Reset, context: &Context) -> Result<Outcome, Error> {
     for dir in asked.dirs.iter().copied() {
         let mut keep = generation.writable.kept_in(dir);
         keep.extend(policy::relative(&asked.keep, dir));
-        let preview = match upper(&store, generation, dir)? {
-            Some(upper) => Preview::of(&upper, &keep)?,
-            None => Preview::default(),
-        };
+        let preview = Preview::of(&uppers(&store, generation, dir)?, &keep)?;
         let root = Path::new("/").join(dir.name());
         let view = |entries: BTreeMap<PathBuf, Amount>| {
             let view = |(path, amount): (PathBuf, Amount)| EntryView {
@@ -112,19 +110,19 @@ fn preview(args: &cli::Reset, context: &Context) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// The upper directory that the next boot would empty; for an /etc that is not there yet, the one that it is made of.
-fn upper(store: &Store, generation: &Generation, dir: Dir) -> Result<Option<PathBuf>, Error> {
+/// The directories that the next boot would empty; for an /etc that is not there yet, the one that it is made of.
+fn uppers(store: &Store, generation: &Generation, dir: Dir) -> Result<Vec<PathBuf>, Error> {
     let layout = &store.layout;
-    let scope = generation.writable.etc.scope;
-    let own = layout.upper(dir, generation.id, scope);
     if dir != Dir::Etc {
-        return Ok(Some(own.join("upper")));
+        let home = layout.shared_upper(dir);
+        return Ok(vec![home.join("upper"), Layout::bound(&home)]);
     }
     let mut known = facts::store(layout);
     facts::generation(layout, generation, &mut known)?;
+    let own = layout.upper(dir, generation.id, generation.writable.etc.scope);
     let source = known.etc_source.map(|source| layout.etc_upper(source.owner));
     let home = known.etc.map(|_| own).or(source);
-    Ok(home.map(|home| home.join("upper")))
+    Ok(home.map(|home| home.join("upper")).into_iter().collect())
 }
 
 fn text(view: &View, context: &Context) -> String {
