@@ -8,6 +8,7 @@
 //!   cache/base/KEY/              a base tree: base.tar, and root/ with what is needed of it outside a VM
 //!   cache/image/KEY/base.squashfs
 //!   cache/layer/NAME/KEY/tree    the files of one layer
+//!   cache/installed/NAME/KEY/    the image of a layer whose packages were installed, made for the tests that ask for it
 //!   artefacts.json              where the built things are
 //!   vm/NAME/console.log          what a test's machine said
 //!   try/                         the machine of `cargo xtask try`

@@ -6,11 +6,15 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod conflicts;
+#[cfg(test)]
 mod containers;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod images;
+#[cfg(test)]
+mod policy;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
@@ -21,5 +25,7 @@ mod state;
 mod state_device;
 #[cfg(test)]
 mod survival;
+#[cfg(test)]
 mod systemd;
+#[cfg(test)]
 mod writable_faults;
