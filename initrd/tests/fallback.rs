@@ -226,6 +226,75 @@ fn a_state_file_system_that_cannot_be_written_boots_with_uppers_in_memory() {
     assert!(booted.report.problems.iter().all(told), "{:?}", booted.report.problems);
 }
 
+/// Generation 2 ran, and 3 is about to start from its /etc.
+fn second_ran() -> Store {
+    let store = Store::new();
+    for upper in ["etc/2/upper", "var/upper", "home/upper"] {
+        fs::create_dir_all(store.layout.uppers().join(upper)).unwrap();
+    }
+    store.point("ran", 2);
+    store
+}
+
+fn modes(booted: &Booted) -> [Mode; 3] {
+    let modes: Vec<Mode> = booted.report.writable.iter().map(|w| w.mode).collect();
+    modes.try_into().unwrap()
+}
+
+/// Asserts that a problem with `text` in it was told.
+fn told(booted: &Booted, text: &str) {
+    let problems = &booted.report.problems;
+    assert!(problems.iter().any(|problem| problem.contains(text)), "{problems:?}");
+}
+
+#[test]
+fn an_etc_that_cannot_be_derived_is_read_as_it_was() {
+    let store = second_ran();
+    let booted = store.boot("", Recorder::new().refuse("derive upper")).unwrap();
+    assert_eq!(modes(&booted), [Mode::Frozen, Mode::Persistent, Mode::Persistent]);
+    told(&booted, "/etc: it cannot be brought in line with the images");
+}
+
+#[test]
+fn a_path_that_cannot_be_bound_stays_in_the_overlay_and_all_else_is_as_usual() {
+    let store = second_ran();
+    let mut host = Recorder::new().refuse("make bound lib/docker");
+    let find = |_: &Path| Ok(PathBuf::from("/sbin/init"));
+    let booted = store.boot_on("", &mut host, &find).unwrap();
+    assert_eq!(modes(&booted), [Mode::Persistent; 3]);
+    told(&booted, "/var/lib/docker is part of the overlay");
+    let derived = store.layout.etc_upper("3".parse().ok());
+    let lines: Vec<String> = host.ops.iter().map(ToString::to_string).collect();
+    let place = |text: &str| lines.iter().rposition(|line| line.starts_with(text)).unwrap();
+    let removed = place(&format!("remove {}", derived.display()));
+    assert!(removed < place("derive upper"), "the second plan derives it anew");
+}
+
+#[test]
+fn an_upper_that_cannot_be_mounted_is_left_and_the_images_own_is_shown() {
+    let store = second_ran();
+    let upper = store.layout.uppers().join("var/upper");
+    let host = Recorder::new().refuse(&format!("lower={}", upper.display()));
+    let booted = store.boot("layers.frozen=var", host).unwrap();
+    assert_eq!(modes(&booted), [Mode::Persistent, Mode::Ephemeral, Mode::Persistent]);
+    told(&booted, "/var: its upper cannot be used and is left as it is");
+}
+
+#[test]
+fn an_etc_that_was_derived_for_a_generation_that_does_not_boot_is_taken_back() {
+    let store = second_ran();
+    let mut host = Recorder::new();
+    let tries = std::cell::Cell::new(0);
+    let find = |_: &Path| {
+        tries.set(tries.get() + 1);
+        if tries.get() == 1 { Err("there is no init".to_owned()) } else { Ok("/init".into()) }
+    };
+    let booted = store.boot_on("", &mut host, &find).unwrap();
+    assert_eq!(booted.report.generation.get(), 2);
+    let derived = store.layout.etc_upper("3".parse().ok());
+    assert!(host.ops.contains(&layers::plan::Op::Remove { path: derived }));
+}
+
 #[test]
 fn a_record_that_cannot_be_written_does_not_cost_the_boot() {
     let store = Store::new();

@@ -128,13 +128,21 @@ pub fn execute(plan: &Plan, host: &mut dyn Host) -> Result<(), Failure> {
         .try_for_each(|(done, op)| apply(op, host).map_err(|source| Failure { done, source }))
 }
 
-/// Takes back the mounts of the first `done` operations, last one first; gives what could not be unmounted.
+/// Takes back the mounts of the first `done` operations, last one first, and then the /etc uppers that they made out of
+/// others: nothing was written to these yet, and a generation that does not boot now starts from the /etc that ran last
+/// when it does. Gives what could not be taken back.
 pub fn undo(plan: &Plan, done: usize, host: &mut dyn Host) -> Vec<HostError> {
     let done: Vec<&Op> = plan.ops.iter().take(done).collect();
     let gone: Vec<&Path> = done.iter().filter_map(|op| op.unmounts()).collect();
-    let mounts =
-        done.iter().rev().filter_map(|op| op.mount_point()).filter(|at| !gone.contains(at));
-    mounts.filter_map(|at| host.unmount(at).err()).collect()
+    let mounts = done.iter().rev().filter_map(|op| op.mount_point());
+    let mut left: Vec<HostError> =
+        mounts.filter(|at| !gone.contains(at)).filter_map(|at| host.unmount(at).err()).collect();
+    let derived = done.iter().filter_map(|op| match op {
+        Op::DeriveUpper(derive) if derive.to != derive.from => Some(&derive.to),
+        _ => None,
+    });
+    left.extend(derived.filter_map(|upper| host.remove(upper).err()));
+    left
 }
 
 fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {

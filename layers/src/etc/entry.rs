@@ -13,7 +13,8 @@ pub struct Entry {
     pub upper: What,
     /// What about it no mount of an upper honours.
     pub foreign: Option<Foreign>,
-    /// What the images had that the upper lay on; none where they cannot be seen.
+    /// What the images had that the upper lay on; none where they cannot be seen. Not compared where the upper's entry
+    /// is no directory and equals the new images'.
     pub old: Option<Side>,
     /// What the images have that the upper will lie on.
     pub new: Side,

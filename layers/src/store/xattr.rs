@@ -5,7 +5,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use rustix::fs::{
-    XattrFlags, fgetxattr, flistxattr, fsetxattr, lgetxattr, llistxattr, lremovexattr, lsetxattr,
+    XattrFlags, fgetxattr, flistxattr, flistxattr_query, fsetxattr, lgetxattr, llistxattr,
+    llistxattr_query, lremovexattr, lsetxattr,
 };
 use rustix::io::Errno;
 
@@ -27,8 +28,11 @@ const OVERLAY: &[u8] = b"trusted.overlay.";
 /// The mark of a directory that hides what the lowers have in it.
 pub(super) const OPAQUE: &str = "trusted.overlay.opaque";
 
-/// XATTR_LIST_MAX and XATTR_SIZE_MAX (linux/limits.h): no list and no value is longer.
+/// XATTR_SIZE_MAX (linux/limits.h): no value is longer.
 const LONGEST: usize = 64 << 10;
+/// What nearly every value fits into. The kernel takes, and clears, memory of the size that it is asked with: for a
+/// tree of small files that would cost more than all the rest.
+const USUAL: usize = 256;
 
 /// What OverlayFS marked an entry with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,7 +77,7 @@ pub(super) struct Xattrs {
 
 impl Xattrs {
     pub(super) fn new() -> Self {
-        Self { names: vec![0; LONGEST], value: vec![0; LONGEST] }
+        Self { names: Vec::new(), value: Vec::new() }
     }
 
     /// Copies all but the named attributes; gives the marks that were met.
@@ -140,23 +144,42 @@ fn each(names: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
     names.unwrap_or_default().split(|&byte| byte == 0).filter(|name| !name.is_empty())
 }
 
-fn list(at: At<'_>, names: &mut [u8]) -> io::Result<usize> {
-    let listed = match at {
+/// Puts the names into the buffer, and gives their length: mostly 0, which one call tells.
+fn list(at: At<'_>, names: &mut Vec<u8>) -> io::Result<usize> {
+    let length = match at {
+        At::Open(file) => flistxattr_query(file),
+        At::Path(path) => llistxattr_query(path),
+    };
+    let length = match length {
+        // A file system without extended attributes has none.
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(0),
+        length => length?,
+    };
+    if names.len() < length {
+        names.resize(length, 0);
+    }
+    let names = names.get_mut(..length).unwrap_or_default();
+    Ok(match at {
         At::Open(file) => flistxattr(file, names),
         At::Path(path) => llistxattr(path, names),
-    };
-    match listed {
-        // A file system without extended attributes has none.
-        Err(Errno::NOTSUP) => Ok(0),
-        other => Ok(other?),
-    }
+    }?)
 }
 
-fn get(at: At<'_>, name: &[u8], value: &mut [u8]) -> io::Result<usize> {
-    Ok(match at {
+/// Puts a value into the buffer, and gives its length.
+fn get(at: At<'_>, name: &[u8], value: &mut Vec<u8>) -> io::Result<usize> {
+    let into = |value: &mut [u8]| match at {
         At::Open(file) => fgetxattr(file, name, value),
         At::Path(path) => lgetxattr(path, name, value),
-    }?)
+    };
+    if value.len() < USUAL {
+        value.resize(USUAL, 0);
+    }
+    let usual = into(value.get_mut(..USUAL).unwrap_or_default());
+    if usual == Err(Errno::RANGE) {
+        value.resize(LONGEST, 0);
+        return Ok(into(value)?);
+    }
+    Ok(usual?)
 }
 
 fn set(at: At<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {

@@ -55,9 +55,11 @@ pub(super) fn plan(plan: &mut Writable<'_>, writable: &[WritableMount]) -> Optio
     });
     let base = LowerImages(images.0.last().cloned().into_iter().collect());
     let before = before.unwrap_or(&base);
-    let added: Vec<LowerImage> =
-        images.0.iter().filter(|image| !before.contains(&image.digest)).cloned().collect();
-    let added = LowerImages(added);
+    // The base's own units are its builder's to preset, in the image.
+    let is_new = |image: &&LowerImage| {
+        image.digest != plan.generation.base.digest && !before.contains(&image.digest)
+    };
+    let added = LowerImages(images.0.iter().filter(is_new).cloned().collect());
     let mut presets = Presets { new: Vec::new(), old: Vec::new(), record, unmount: Vec::new() };
     match (directories(plan, &added), directories(plan, before)) {
         (Some(new), _) if new.is_empty() => {}

@@ -62,14 +62,16 @@ impl Gatherer<'_> {
             None => None,
         };
         let upper = what(&found);
-        let new = self.side(&found, upper, self.views.new, new)?;
+        let new = self.side(&found, upper, self.views.new, new, true)?;
+        // A file that is the new images' follows them, whatever the old ones had.
+        let matters = upper != What::Leaf || !new.equal;
         let old = match (self.views.old, old) {
-            (Some(view), Some(old)) => Some(self.side(&found, upper, view, old)?),
+            (Some(view), Some(old)) => Some(self.side(&found, upper, view, old, matters)?),
             _ => None,
         };
         self.lowers.push(Lowers { old: old.map_or(Lower::Absent, |old| old.is), new: new.is });
         let same = match (self.views.old, old) {
-            (Some(view), Some(old)) => self.same(&found.path, upper, view, old, new)?,
+            (Some(view), Some(old)) if matters => self.same(&found.path, upper, view, old, new)?,
             _ => false,
         };
         let conflict = (upper == What::Leaf && new.is == Lower::Directory)
@@ -79,13 +81,14 @@ impl Gatherer<'_> {
         Ok(Entry { path: found.path, parent: found.parent, upper, foreign, old, new, same, aside })
     }
 
-    /// What a view has, and whether it is what the upper has.
+    /// What a view has, and, if that matters, whether it is what the upper has.
     fn side(
         &mut self,
         found: &Found,
         upper: What,
         view: &Path,
         stat: Option<Stat>,
+        matters: bool,
     ) -> Result<Side, HostError> {
         let Some(stat) = stat else {
             return Ok(Side { is: Lower::Absent, equal: false });
@@ -95,7 +98,8 @@ impl Gatherer<'_> {
             _ => Lower::Leaf,
         };
         // A file whose content is elsewhere equals nothing.
-        let comparable = upper != What::Whiteout && !found.marks.metacopy && !found.marks.redirect;
+        let comparable =
+            matters && upper != What::Whiteout && !found.marks.metacopy && !found.marks.redirect;
         let (mine, theirs) = (below(self.views.upper, &found.path), below(view, &found.path));
         let (mine, theirs) = ((mine.as_path(), &found.stat), (theirs.as_path(), &stat));
         let equal = comparable
