@@ -6,7 +6,6 @@ use std::{
 };
 
 use layers::cmdline::{BootRequest, GenerationChoice};
-use layers::etc::Derive;
 use layers::exec::{Failure, Host, HostError, execute, undo};
 use layers::generation::Generation;
 use layers::id::GenerationId;
@@ -193,6 +192,12 @@ fn formats(plan: &Plan) -> Vec<Format> {
     formats
 }
 
+/// Whether the first `done` operations brought an /etc upper in line with the images where it was: that stays.
+fn in_line(plan: &Plan, done: usize) -> bool {
+    let here = |op: &Op| matches!(op, Op::DeriveUpper(derive) if derive.from == derive.to);
+    plan.ops.iter().take(done).any(here)
+}
+
 fn unmount(plan: &Plan, done: usize, host: &mut dyn Host) {
     for left in undo(plan, done, host) {
         warn!("{left}");
@@ -208,29 +213,11 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Mounts the candidate, or leaves of it what was there before.
+    /// Mounts the candidate. What turns out to be unusable on the way becomes a fact, and the plan is made again: each
+    /// turn has one usable layer less or writes nothing, so it ends.
     fn run(
         &self,
-        facts: BootFacts,
-        effects: &mut Effects<'_>,
-    ) -> Result<(BootPlan, PathBuf), String> {
-        let mut made = None;
-        let result = self.mount(facts, &mut made, effects);
-        if let (Err(_), Some(upper)) = (&result, made) {
-            // No system ran on it. When this candidate is tried again, it starts from the /etc of that day.
-            if let Err(error) = effects.host.remove(&upper) {
-                warn!("{error}");
-            }
-        }
-        result
-    }
-
-    /// Mounts the candidate. What turns out to be unusable on the way becomes a fact, and the plan is made again: each
-    /// turn has one usable layer less or writes nothing, so it ends. `made` is the /etc upper that it got on the way.
-    fn mount(
-        &self,
         mut facts: BootFacts,
-        made: &mut Option<PathBuf>,
         effects: &mut Effects<'_>,
     ) -> Result<(BootPlan, PathBuf), String> {
         let generation = read::generation(self.layout, self.id)?;
@@ -245,16 +232,7 @@ impl Attempt<'_> {
                 plan.presets.iter().for_each(|presets| warn!("plan: {presets}"));
             }
             formats(&plan.plan).into_iter().for_each(&mut effects.load_driver);
-            let result = execute(&plan.plan, effects.host);
-            let done =
-                result.as_ref().map_or_else(|failure| failure.done, |()| plan.plan.ops.len());
-            if let Some(derive) = self.derived(&plan.plan, done) {
-                if derive.from != derive.to {
-                    *made = Some(derive.to.clone());
-                }
-                facts::derived(self.layout, &generation, &mut facts);
-            }
-            let Err(failure) = result else {
+            let Err(failure) = execute(&plan.plan, effects.host) else {
                 return match (effects.find_init)(&self.paths.sysroot) {
                     Ok(init) => {
                         let mut plan = plan;
@@ -268,16 +246,11 @@ impl Attempt<'_> {
                 };
             };
             unmount(&plan.plan, failure.done, effects.host);
+            if in_line(&plan.plan, failure.done) {
+                facts::in_line(self.layout, &generation, &mut facts);
+            }
             self.learn(&plan, &generation, failure, &mut facts)?;
         }
-    }
-
-    /// How the first `done` operations made an /etc upper on the state file system.
-    fn derived<'a>(&self, plan: &'a Plan, done: usize) -> Option<&'a Derive> {
-        plan.ops.iter().take(done).find_map(|op| match op {
-            Op::DeriveUpper(derive) if self.is_state(&derive.to) => Some(derive),
-            _ => None,
-        })
     }
 
     /// What lies in the /etc upper that no use of the system puts there. The mount honours none of it, but somebody had

@@ -204,3 +204,32 @@ fn what_does_not_fit_into_memory_is_not_bound_and_the_boot_goes_on() {
         assert_eq!(disk.read("var/lib/docker/large").len(), 4 << 20);
     });
 }
+
+/// /etc is brought in line where it is, and the plan is made again: what that told is not lost.
+#[test]
+fn an_etc_that_is_in_line_is_not_derived_a_second_time() {
+    if !namespace::inside("an_etc_that_is_in_line_is_not_derived_a_second_time", Privileged, 1) {
+        return;
+    }
+    let disk = Disk::new(&[("etc/conf/file", 1)]);
+    let shared = "writable.etc.scope = \"shared\"\n";
+    for id in [1, 2] {
+        let file = disk.layout.generation_file(number(id));
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("sets.default", &format!("{shared}sets.default"))).unwrap();
+    }
+    disk.boot("layers.generation=1", &init, |disk, _| {
+        fs::write(disk.root("etc/conf"), "a file, where two has a directory").unwrap();
+    });
+    let bound = disk.layout.uppers().join("var/bound/lib/rancher");
+    fs::remove_dir(&bound).unwrap();
+    fs::write(&bound, "").unwrap();
+    disk.boot("", &init, |disk, booted| {
+        assert_eq!(booted.report.generation, number(2));
+        assert_eq!(booted.report.problems.len(), 1, "{:?}", booted.report.problems);
+        assert_eq!(disk.read("etc/conf.layerctl-saved"), "a file, where two has a directory");
+        assert_eq!(disk.read("etc/conf/file"), "x");
+    });
+    let report = fs::read_to_string(disk.layout.etc_report(number(2))).unwrap();
+    assert!(report.contains("conf.layerctl-saved"), "{report}");
+}

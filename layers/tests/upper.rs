@@ -247,7 +247,7 @@ fn what_moved_to_where_it_is_bound_is_cleaned_in_the_next_boot() {
     write(&bound.join("hidden/b"), "mine", 0o600);
     set(&bound.join("hidden"), "trusted.overlay.opaque", b"y");
     node(&bound.join("deleted"), FileType::CharacterDevice);
-    bound::make(&from, "own", 0o755, &[lower.clone()]).unwrap();
+    bound::make(&from, "own", 0o755, std::slice::from_ref(&lower)).unwrap();
     assert_eq!(listing(&bound), ["hidden", "hidden/b"]);
     assert!(xattrs(&bound.join("hidden")).is_empty());
     // Later on, such devices are a container's.

@@ -73,10 +73,9 @@ fn etc(layout: &Layout, generation: &Generation, facts: &mut BootFacts) -> Resul
     Ok(())
 }
 
-/// Looks again at the /etc of a generation, which the boot has just made out of another or brought in line.
-pub fn derived(layout: &Layout, generation: &Generation, facts: &mut BootFacts) {
+/// Looks again at the /etc of a generation, which the boot has just brought in line with the images.
+pub fn in_line(layout: &Layout, generation: &Generation, facts: &mut BootFacts) {
     facts.etc = upper(&layout.upper(Dir::Etc, generation.id, generation.writable.etc.scope));
-    facts.etc_source = None;
 }
 
 /// What is known of the upper in `dir`, if it is there.
