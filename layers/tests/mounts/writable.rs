@@ -210,12 +210,18 @@ fn a_frozen_boot_of_a_new_generation_reconciles_its_etc_in_memory() {
     fs::write(machine.root("var/log/x"), "mine").unwrap();
     fs::write(machine.root("var/lib/docker/image"), "mine").unwrap();
     fs::write(machine.root("home/me"), "mine").unwrap();
+    for dir in ["etc", "var"] {
+        fs::write(machine.root(dir).join(".updated"), "stamp of six").unwrap();
+    }
     machine.shut_down(&plan);
     fs::create_dir_all(machine.layout.generation(eight.id)).unwrap();
     let before = machine.state();
     let plan = machine.boot("layers.frozen", &eight);
     assert_reconciled(&machine);
     assert!(Path::new(BootPaths::ETC_REPORT).is_file());
+    for dir in ["etc", "var"] {
+        assert!(!machine.root(dir).join(".updated").exists(), "{dir}");
+    }
     for path in ["etc/hosts", "var/log/x", "var/lib/docker/image", "home/me"] {
         assert_eq!(machine.read(path), "mine", "{path}");
         fs::write(machine.root(path), "gone").unwrap();

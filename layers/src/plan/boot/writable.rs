@@ -156,7 +156,7 @@ impl Writable<'_> {
         self.wipe(turn, reset);
         self.make_upper(turn, &lowers);
         if (fresh || turn.wipe) && self.stack.has_layers() {
-            self.hide_stamp(turn);
+            self.hide_stamp(turn, &lowers);
         }
         if let (Mode::Ephemeral, Some(id)) = (turn.mode, self.facts.machine_id) {
             let upper = turn.home.join("upper");
@@ -250,7 +250,7 @@ impl Writable<'_> {
         }
         let fresh = before.is_none() || turn.wipe || turn.mode == Mode::Ephemeral;
         if changed || (fresh && self.stack.has_layers()) {
-            self.hide_stamp(turn);
+            self.hide_stamp(turn, &lowers);
         }
         // Where all of /var is bound, what is in it is on a real file system already.
         let bound = if lowers.is_empty() { Vec::new() } else { self.bound() };
@@ -368,9 +368,9 @@ impl Writable<'_> {
         self.ops.push(Op::MakeUpper { upper: Upper::below(&turn.home), like });
     }
 
-    fn hide_stamp(&mut self, turn: &Turn) {
-        let lowers = self.stack.lowers(turn.dir);
-        self.ops.push(Op::HideStamp { upper: turn.home.join("upper"), lowers });
+    fn hide_stamp(&mut self, turn: &Turn, lowers: &[PathBuf]) {
+        let (upper, lowers) = (turn.home.join("upper"), lowers.to_vec());
+        self.ops.push(Op::HideStamp { upper, lowers });
     }
 
     fn mount(&mut self, turn: &Turn, lowers: Vec<PathBuf>) {
