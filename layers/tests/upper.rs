@@ -280,9 +280,16 @@ fn a_bound_directory_that_was_deleted_comes_back_empty() {
     write(&lower.join("lib/docker/a"), "of the image", 0o600);
     fs::create_dir(from.join("upper/lib")).unwrap();
     node(&from.join("upper/lib/docker"), FileType::CharacterDevice);
-    bound::make(&from, "lib/docker", 0o710, &[lower]).unwrap();
-    assert!(listing(&from.join("bound/lib/docker")).is_empty());
-    assert!(from.join("upper/lib/docker").is_dir());
+    write(&lower.join("lib/libvirt/images/a"), "of the image", 0o600);
+    node(&from.join("upper/lib/libvirt"), FileType::CharacterDevice);
+    for path in ["lib/docker", "lib/libvirt/images"] {
+        bound::make(&from, path, 0o710, std::slice::from_ref(&lower)).unwrap();
+        assert!(listing(&from.join("bound").join(path)).is_empty());
+        assert!(from.join("upper").join(path).is_dir());
+    }
+    // What else was deleted with it does not come back.
+    assert_eq!(xattrs(&from.join("upper/lib/libvirt"))["trusted.overlay.opaque"], b"y");
+    assert!(xattrs(&from.join("upper/lib")).is_empty());
 }
 
 #[test]

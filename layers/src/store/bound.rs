@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::copy::{Links, copy_directory, copy_tree};
 use super::upper::{is_whiteout, permissions};
-use super::xattr::{Xattrs, clear_opaque};
+use super::xattr::{Xattrs, clear_opaque, hide_lowers};
 use super::{publish, tree};
 use crate::exec::HostError;
 use crate::layout::Layout;
@@ -24,7 +24,12 @@ fn look(at: &Path) -> Result<There, HostError> {
         Ok(found) if found.is_dir() => Ok(There::Directory),
         Ok(found) if is_whiteout(&found) => Ok(There::Deleted),
         Ok(_) => Err(HostError::io("make", at, io::Error::from(io::ErrorKind::NotADirectory))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(There::Nothing),
+        // Below something that is no directory: that is told, or a whiteout.
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            Ok(There::Nothing)
+        }
         Err(error) => Err(HostError::io("look at", at, error)),
     }
 }
@@ -78,9 +83,14 @@ pub fn make(dir: &Path, path: &str, mode: u32, lowers: &[PathBuf]) -> Result<(),
     }
     for part in parts {
         let at = upper.join(part);
-        if !matches!(look(&at)?, There::Directory) {
+        let there = look(&at)?;
+        if !matches!(there, There::Directory) {
             publish::remove_any(&at).map_err(|error| HostError::io("replace", &at, error))?;
             make_directory(&at, below(part).first(), 0o755)?;
+        }
+        if matches!(there, There::Deleted) {
+            // What was deleted with it stays so.
+            hide_lowers(&at).map_err(|error| HostError::io("hide what is below", &at, error))?;
         }
     }
     Ok(())

@@ -132,6 +132,11 @@ impl Xattrs {
     }
 }
 
+/// Hides what the lowers have in a directory.
+pub(super) fn hide_lowers(directory: &Path) -> io::Result<()> {
+    set(At::Path(directory), OPAQUE.as_bytes(), b"y")
+}
+
 /// Shows what is hidden below a directory. No mark is fine.
 pub(super) fn clear_opaque(directory: &Path) -> io::Result<()> {
     match lremovexattr(directory, OPAQUE) {
