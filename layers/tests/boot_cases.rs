@@ -170,6 +170,7 @@ impl Facts {
             var: shared(Dir::Var, &self.lowers.var),
             home: shared(Dir::Home, &self.lowers.home),
             occupied: self.occupied,
+            unmoved: BTreeSet::new(),
             unbindable: self.unbindable,
             unusable: self.unusable,
             underivable: self.underivable,

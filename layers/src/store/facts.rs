@@ -40,6 +40,10 @@ pub fn generation(
         bound::check(&var, path).err().map(|error| (path.clone(), error.to_string()))
     };
     facts.unbindable.extend(bound.iter().filter_map(in_the_way));
+    let unmoved = |path: &&String| {
+        !Layout::bound(&var).join(path).is_dir() && has_entries(&var.join("upper").join(path))
+    };
+    facts.unmoved = bound.iter().filter(unmoved).cloned().collect();
     bound.retain(|path| has_entries(&Layout::bound(&var).join(path)));
     facts.occupied = bound.into_iter().collect();
     let source = facts.etc_source.as_ref().map(|source| &source.upper);

@@ -286,3 +286,24 @@ fn a_directory_that_was_there_before_its_layer_shows_what_the_layer_has() {
     assert_eq!(names(&dir), ["data"], "what was removed was nobody's");
     machine.shut_down(&plan);
 }
+
+/// A path that was put on the bind list: only a boot that writes moves what the upper has there.
+#[test]
+fn a_frozen_boot_shows_what_has_not_moved_yet() {
+    if !namespace::inside("writable::a_frozen_boot_shows_what_has_not_moved_yet", Privileged, 1) {
+        return;
+    }
+    let machine = Machine::new();
+    let seven = Machine::generation(7, &LAYERS);
+    let plan = machine.boot("", &seven);
+    machine.shut_down(&plan);
+    let dir = machine.layout.uppers().join("var");
+    fs::remove_dir(dir.join("bound/lib/docker")).unwrap();
+    fs::write(dir.join("upper/lib/docker/image"), "mine").unwrap();
+    for cmdline in ["layers.frozen", "", "layers.frozen"] {
+        let plan = machine.boot(cmdline, &seven);
+        assert_eq!(machine.read("var/lib/docker/image"), "mine", "{cmdline}");
+        machine.shut_down(&plan);
+    }
+    assert!(dir.join("bound/lib/docker/image").is_file());
+}

@@ -57,6 +57,8 @@ pub struct BootFacts {
     pub home: Option<UpperFacts>,
     /// Paths below /var that would be bound and have something in them, relative to it.
     pub occupied: BTreeSet<String>,
+    /// Paths below /var that would be bound and whose content is still in the upper, relative to it.
+    pub unmoved: BTreeSet<String>,
     /// Paths below /var that cannot be bound, relative to it, and why.
     pub unbindable: BTreeMap<String, String>,
     /// Uppers that cannot be used at all, and why.

@@ -253,7 +253,9 @@ impl Writable<'_> {
             self.hide_stamp(turn, &lowers);
         }
         // Where all of /var is bound, what is in it is on a real file system already.
-        let bound = if lowers.is_empty() { Vec::new() } else { self.bound() };
+        let mut bound = if lowers.is_empty() { Vec::new() } else { self.bound() };
+        // A boot that writes moves it; until then it is seen in the overlay.
+        bound.retain(|path| turn.mode != Mode::Frozen || !self.facts.unmoved.contains(path));
         let below = self.stack.lowers(Dir::Var);
         let made = bound.iter().filter(|path| self.kept_below(turn, path).is_none());
         let made: Vec<Op> = made
