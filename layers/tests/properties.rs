@@ -265,6 +265,7 @@ fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
                 var,
                 home,
                 occupied: bound.iter().take(1).cloned().collect(),
+                unmoved: bound.iter().skip(1).take(1).cloned().collect(),
                 unbindable: unbindable.into_iter().map(|path| (path, why())).collect(),
                 unusable: unusable.into_iter().map(|dir| (dir, why())).collect(),
                 underivable,
