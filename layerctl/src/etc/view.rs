@@ -51,10 +51,13 @@ impl<'a> Views<'a> {
         if !caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true) {
             return Err(Error::Capability { purpose: "looking into images", capability });
         }
+        // Without a system, in a boot for repair, /run alone can be written.
         let parent = std::env::temp_dir();
-        let directory = context.work_directory("layerctl-", &parent)?;
+        let directory = context
+            .work_directory("layerctl-", Path::new("/run"))
+            .or_else(|_| context.work_directory("layerctl-", &parent))?;
         nix::sched::unshare(CloneFlags::CLONE_NEWNS)
-            .map_err(|error| Error::io("make a mount namespace in", &parent, error))?;
+            .map_err(|error| Error::io("make a mount namespace in", directory.path(), error))?;
         // What is mounted elsewhere still arrives here, what is mounted here stays here.
         let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", flags)
