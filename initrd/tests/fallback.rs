@@ -274,7 +274,7 @@ fn a_path_that_cannot_be_bound_stays_in_the_overlay_and_all_else_is_as_usual() {
 fn an_upper_that_cannot_be_mounted_is_left_and_the_images_own_is_shown() {
     let store = second_ran();
     let upper = store.layout.uppers().join("var/upper");
-    let host = Recorder::new().refuse(&format!("lower={}", upper.display()));
+    let host = Recorder::new().refuse(&format!("/sysroot/var lower={}", upper.display()));
     let booted = store.boot("layers.frozen=var", host).unwrap();
     assert_eq!(modes(&booted), [Mode::Persistent, Mode::Ephemeral, Mode::Persistent]);
     told(&booted, "/var: its upper cannot be used and is left as it is");
