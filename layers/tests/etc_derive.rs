@@ -24,7 +24,7 @@ use layers::etc::report::{NoteKind, Report, escaped, shown};
 use layers::exec::{Host, HostError};
 use layers::host::LinuxHost;
 use layers::plan::{Overlay, Upper};
-use layers::store::derive::{changes, derive, foreign};
+use layers::store::derive::{derive, foreign};
 use namespace::Namespace::{Privileged, Unprivileged};
 use sys_mount::{FilesystemType, Mount, UnmountFlags};
 
@@ -451,49 +451,6 @@ fn a_real_overlay_shows_what_was_reconciled() {
     for at in ["old", "new"] {
         machine.unmount(at);
     }
-}
-
-#[test]
-fn the_differences_of_an_upper_are_listed() {
-    if !root() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let (upper, lower) = (dir.path().join("upper"), dir.path().join("lower"));
-    sketch::make(
-        &lower,
-        "file same\n    | x\nfile content\n    | x\nfile mode\nfile deleted\nfile d/a\ndir attributes\nfile removed.d/a\nfile remade/a\nfile remade/b\nfile remade/sub/c\nfile was-dir/x\nfile was-file\nlink link -> a\n",
-    );
-    sketch::make(
-        &upper,
-        "file same\n    | x\nfile content\n    | y\nfile mode mode 0600\nwhiteout deleted\nwhiteout nothing\nfile d/added\nfile new.d/a/b\ndir attributes mode 0700\nwhiteout removed.d\ndir remade opaque\nfile remade/a\ndir remade/sub\nfile was-dir\nfile was-file/x\nlink link -> b\n",
-    );
-    let listed: Vec<String> = changes(&upper, &lower)
-        .unwrap()
-        .iter()
-        .map(|change| format!("{} {}", change.kind, change.path.display()))
-        .collect();
-    assert_eq!(
-        listed,
-        [
-            "M attributes",
-            "M content",
-            "A d/added",
-            "D deleted",
-            "M link",
-            "M mode",
-            "A new.d",
-            "A new.d/a",
-            "A new.d/a/b",
-            "D remade/b",
-            "D remade/sub/c",
-            "D removed.d",
-            "M was-dir",
-            "M was-file",
-            "A was-file/x",
-        ]
-    );
-    assert!(changes(&lower, &lower).unwrap().is_empty());
 }
 
 #[test]

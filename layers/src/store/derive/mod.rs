@@ -13,7 +13,6 @@
 
 mod accounts;
 mod apply;
-mod changes;
 mod compare;
 mod foreign;
 mod gather;
@@ -35,7 +34,6 @@ use crate::etc::report::{Counts, Note, NoteKind, Report, SCHEMA};
 use crate::exec::HostError;
 use crate::layout::Layout;
 
-pub use changes::{Change, ChangeKind, changes};
 pub use foreign::foreign;
 
 /// Makes an /etc upper out of another.
