@@ -1,7 +1,7 @@
 //! Copies of trees: content, owner, mode, times, extended attributes (ACLs among them), hard links, whiteouts, opaque
 //! marks. Few system calls an entry: a boot waits for them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,9 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat,
-    chownat, fchmod, fchown, fstat, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
-    readlinkat, statat, symlinkat, utimensat,
+    Advice, AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid,
+    chmodat, chownat, fadvise, fchmod, fchown, fstat, futimens, ioctl_ficlone, linkat, mkdirat,
+    mknodat, openat, readlinkat, statat, symlinkat, utimensat,
 };
 
 use super::xattr::{ABOUT_LOWERS, At, Marks, OF_ONE_STACK, Xattrs};
@@ -20,6 +20,9 @@ use crate::exec::HostError;
 
 /// Files up to this size are read and written in one piece; larger ones are cloned, or copied by the kernel.
 const SMALL: usize = 64 << 10;
+
+/// How many entries of a directory are approached at once.
+const AHEAD: usize = 64;
 
 /// Where the first of several hard links was copied to, by device and inode.
 pub type Links = HashMap<(u64, u64), PathBuf>;
@@ -37,6 +40,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    fn look(here: Here<'_>, path: PathBuf, parent: Option<usize>) -> io::Result<Self> {
+        let stat = statat(here.directory, here.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Self { path, parent, stat, marks: Marks::default() })
+    }
+
     pub(super) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
@@ -54,10 +62,11 @@ pub(super) fn copy_all(from: &Path, to: &Path, links: &mut Links) -> Result<Vec<
         links,
         xattrs: Xattrs::new(),
         content: vec![0; SMALL],
+        sources: VecDeque::new(),
         directory: None,
         usual: None,
     };
-    let mut found = walk(from, &mut |at, entry| copier.copy(at, entry))?;
+    let mut found = walk(from, &mut copier)?;
     // Deepest first, after their entries: making an entry changes its directory's times, and a default ACL would be
     // given on to what is made in it.
     for entry in found.iter_mut().rev().filter(|entry| entry.kind() == FileType::Directory) {
@@ -76,40 +85,58 @@ pub(super) struct Here<'a> {
     pub(super) path: &'a Path,
 }
 
-/// Goes through a tree, directories before their entries, and gives all that it met with the marks that `visit` gave.
-pub(super) fn walk(
-    top: &Path,
-    visit: &mut dyn FnMut(Here<'_>, &Found) -> io::Result<Marks>,
-) -> Result<Vec<Found>, HostError> {
+/// What is done with the entries of a tree.
+pub(super) trait Visit {
+    /// Called for [`AHEAD`] entries before the first of them is visited.
+    fn approach(&mut self, _here: Here<'_>, _entry: &Found) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Called for each entry; gives its marks.
+    fn visit(&mut self, here: Here<'_>, entry: &Found) -> io::Result<Marks>;
+}
+
+impl<F: FnMut(Here<'_>, &Found) -> io::Result<Marks>> Visit for F {
+    fn visit(&mut self, here: Here<'_>, entry: &Found) -> io::Result<Marks> {
+        self(here, entry)
+    }
+}
+
+/// Goes through a tree, directories before their entries, and gives all that it met with their marks.
+pub(super) fn walk(top: &Path, visit: &mut dyn Visit) -> Result<Vec<Found>, HostError> {
     let failed = |path: &Path, error: io::Error| HostError::io("copy", path, error);
     let name =
         CString::new(top.as_os_str().as_bytes()).map_err(|error| failed(top, error.into()))?;
     let mut found: Vec<Found> = Vec::new();
-    let mut meet = |found: &mut Vec<Found>, here: Here<'_>, parent, path| {
-        let stat = statat(here.directory, here.name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let mut entry = Found { path, parent, stat, marks: Marks::default() };
-        entry.marks = visit(here, &entry)?;
-        let is_directory = entry.kind() == FileType::Directory;
-        found.push(entry);
-        io::Result::Ok(is_directory)
-    };
     let here = Here { directory: CWD, name: &name, path: top };
-    let is_directory = meet(&mut found, here, None, PathBuf::new()).map_err(|e| failed(top, e))?;
+    let mut entry = Found::look(here, PathBuf::new(), None).map_err(|e| failed(top, e))?;
+    entry.marks = visit.visit(here, &entry).map_err(|e| failed(top, e))?;
     // A stack of its own: an upper may be deeper than PID 1's stack allows.
-    let mut todo = if is_directory { vec![0] } else { Vec::new() };
+    let mut todo = if entry.kind() == FileType::Directory { vec![0] } else { Vec::new() };
+    found.push(entry);
     while let Some(place) = todo.pop() {
         let inside = found.get(place).map(|entry| entry.path.clone()).unwrap_or_default();
         let directory = below(top, &inside);
         let (open, names) =
             read_directory(&directory).map_err(|error| failed(&directory, error))?;
-        for name in names {
-            let last = OsStr::from_bytes(name.as_bytes());
-            let path = directory.join(last);
-            let here = Here { directory: open.as_fd(), name: &name, path: &path };
-            if meet(&mut found, here, Some(place), inside.join(last))
-                .map_err(|e| failed(&path, e))?
-            {
-                todo.push(found.len() - 1);
+        for names in names.chunks(AHEAD) {
+            let first = found.len();
+            let paths = names.iter().map(|name| directory.join(OsStr::from_bytes(name.as_bytes())));
+            let paths: Vec<PathBuf> = paths.collect();
+            for (name, path) in names.iter().zip(&paths) {
+                let here = Here { directory: open.as_fd(), name, path };
+                let inside = inside.join(OsStr::from_bytes(name.as_bytes()));
+                let entry = Found::look(here, inside, Some(place)).map_err(|e| failed(path, e))?;
+                visit.approach(here, &entry).map_err(|e| failed(path, e))?;
+                found.push(entry);
+            }
+            let met = found.iter_mut().enumerate().skip(first);
+            for ((name, path), (place, entry)) in names.iter().zip(&paths).zip(met) {
+                let here = Here { directory: open.as_fd(), name, path };
+                entry.marks = visit.visit(here, entry).map_err(|e| failed(path, e))?;
+                if entry.kind() == FileType::Directory {
+                    todo.push(place);
+                }
             }
         }
     }
@@ -142,11 +169,31 @@ struct Copier<'a> {
     links: &'a mut Links,
     xattrs: Xattrs,
     content: Vec<u8>,
+    /// Files that were approached and will be copied, by inode.
+    sources: VecDeque<(u64, File)>,
     /// The directory that entries are made in, by the place of its original in the walk.
     directory: Option<(usize, OwnedFd)>,
     /// Owner and mode that a new file has here if it asks for all permissions. Nobody sees it: while entries are made,
     /// directories are 0700.
     usual: Option<Stat>,
+}
+
+impl Visit for Copier<'_> {
+    /// Opens files and has the kernel read them: a disk then works on many at once, instead of one while we wait.
+    fn approach(&mut self, from: Here<'_>, entry: &Found) -> io::Result<()> {
+        let small = u64::try_from(entry.stat.st_size).is_ok_and(|size| size <= SMALL as u64);
+        if entry.kind() == FileType::RegularFile && entry.stat.st_nlink == 1 && small {
+            let source = open(from)?;
+            // It is advice: where it is not taken, the file is read later.
+            let _ = fadvise(&source, 0, None, Advice::WillNeed);
+            self.sources.push_back((entry.stat.st_ino, source));
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, from: Here<'_>, entry: &Found) -> io::Result<Marks> {
+        self.copy(from, entry)
+    }
 }
 
 impl Copier<'_> {
@@ -186,9 +233,10 @@ impl Copier<'_> {
 
     fn file(&mut self, from: Here<'_>, entry: &Found, to: &Path) -> io::Result<Marks> {
         let stat = &entry.stat;
-        // Not blocked by what another program may have put there since.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut source = File::from(openat(from.directory, from.name, flags, Mode::empty())?);
+        let mut source = match self.sources.pop_front_if(|(inode, _)| *inode == stat.st_ino) {
+            Some((_, source)) => source,
+            None => open(from)?,
+        };
         let mut target = self.create(from, entry, to)?;
         self.content(&mut source, &mut target, u64::try_from(stat.st_size).unwrap_or(0))?;
         let (open, copy) = (At::Open(source.as_fd()), At::Open(target.as_fd()));
@@ -271,6 +319,12 @@ pub(super) fn copy_directory(from: &Path, to: &Path) -> Result<(), HostError> {
         .and_then(|stat| copy_attributes(from, to, &stat, &mut Xattrs::new(), &OF_ONE_STACK))
         .map(drop)
         .map_err(|error| HostError::io("copy attributes of", from, error))
+}
+
+/// Opens a file to read it. Not blocked by what another program may have put there since.
+fn open(at: Here<'_>) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(openat(at.directory, at.name, flags, Mode::empty())?))
 }
 
 /// Owner first: chown(2) takes setuid bits away.

@@ -10,7 +10,7 @@ use crate::etc::report::{Note, NoteKind};
 use crate::exec::HostError;
 use crate::store::copy::{Found, below, read_directory};
 use crate::store::xattr::Xattrs;
-use rustix::fs::FileType;
+use rustix::fs::{AtFlags, FileType, Stat, statat};
 
 /// Lists device nodes, set-user-ID and set-group-ID files and OverlayFS attributes that no lower explains, among the
 /// first `limit` entries of an /etc upper. An upper that is not there has none.
@@ -19,30 +19,40 @@ use rustix::fs::FileType;
 /// A directory or an entry that cannot be read.
 pub fn foreign(upper: &Path, limit: usize) -> Result<Vec<Note>, HostError> {
     let mut notes = Vec::new();
+    let Some(stat) = look(upper)? else { return Ok(notes) };
     let mut xattrs = Xattrs::new();
-    let mut todo = vec![PathBuf::new()];
-    let mut seen = 0;
-    while let Some(path) = todo.pop() {
-        let here = below(upper, &path);
-        let Some(stat) = look(&here)? else { continue };
-        seen += 1;
-        if seen > limit {
-            break;
-        }
-        if kind(&stat) == FileType::Directory {
-            let (_, names) =
-                read_directory(&here).map_err(|error| HostError::io("read", &here, error))?;
-            let names = names.iter().rev();
-            todo.extend(names.map(|name| path.join(OsStr::from_bytes(name.as_bytes()))));
-        }
+    let mut note = |path: &Path, stat: Stat| {
+        let here = below(upper, path);
         let marks = xattrs
             .marks(&here)
             .map_err(|error| HostError::io("read attributes of", &here, error))?;
-        let found = Found { path, parent: None, stat, marks };
-        if let Some(foreign) = gather::foreign(&found) {
-            notes.push(Note::new(&found.path, NoteKind::Foreign, foreign.what()));
+        let found = Found { path: path.to_owned(), parent: None, stat, marks };
+        let foreign = gather::foreign(&found);
+        notes.extend(foreign.map(|what| Note::new(path, NoteKind::Foreign, what.what())));
+        Ok(())
+    };
+    note(Path::new(""), stat)?;
+    let mut todo = Vec::new();
+    if kind(&stat) == FileType::Directory {
+        todo.push(PathBuf::new());
+    }
+    let mut left = limit.saturating_sub(1);
+    while let Some(inside) = todo.pop() {
+        let directory = below(upper, &inside);
+        let failed = |error| HostError::io("read", &directory, error);
+        let (open, names) = read_directory(&directory).map_err(failed)?;
+        let seen = left.min(names.len());
+        left -= seen;
+        for name in names.iter().take(seen) {
+            let path = inside.join(OsStr::from_bytes(name.as_bytes()));
+            let stat = statat(&open, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| failed(error.into()))?;
+            note(&path, stat)?;
+            if kind(&stat) == FileType::Directory {
+                todo.push(path);
+            }
         }
     }
-    notes.sort_by(|one, other| one.path.cmp(&other.path));
+    Note::sort(&mut notes);
     Ok(notes)
 }

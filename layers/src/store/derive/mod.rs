@@ -124,7 +124,7 @@ fn reconcile(d: &Derive, staging: &Path) -> Result<Report, HostError> {
     let outcome = accounts.merge(&views, staging, &d.users)?;
     notes.extend(outcome.notes);
     notes.extend(of_all(d));
-    notes.sort_by(|one, other| one.path.cmp(&other.path));
+    Note::sort(&mut notes);
     let count =
         |wanted: fn(&Action) -> bool| actions.iter().filter(|action| wanted(action)).count();
     let counts = Counts {
