@@ -64,6 +64,8 @@ pub enum Item {
     Memory,
     /// A boot without layers, beside Debian's initramfs
     Boot,
+    /// First boots of a generation that continues an /etc with many files
+    EtcClone,
     /// Boots with 1 to 128 layers
     Layers,
     /// Boots with 400 layers
@@ -75,11 +77,12 @@ pub enum Item {
 }
 
 /// All of them, in the order of the report.
-pub const ITEMS: [Item; 8] = [
+pub const ITEMS: [Item; 9] = [
     Item::Size,
     Item::Sleep,
     Item::Memory,
     Item::Boot,
+    Item::EtcClone,
     Item::Layers,
     Item::Many,
     Item::Install,
@@ -102,6 +105,7 @@ pub fn measure(
             Item::Sleep => program::sleeps(&machines)?,
             Item::Memory => program::memory(&machines)?,
             Item::Boot => boots::against_debian(&machines, runs)?,
+            Item::EtcClone => boots::etc_clone(&machines, runs)?,
             Item::Layers => boots::layers(&machines, runs)?,
             Item::Many => boots::many(&machines)?,
             Item::Install => install::install(workspace, &programs, &machines, runs)?,

@@ -9,6 +9,9 @@ use crate::vm::Machine;
 /// How many layers the boots have.
 const COUNTS: [usize; 4] = [1, 8, 32, 128];
 
+/// How many files the /etc has that a new generation takes over.
+const CHANGED: usize = 1_000;
+
 /// The number of layers that a boot must manage, however long it takes.
 const MANY: usize = 400;
 
@@ -27,6 +30,12 @@ impl Series {
     /// From /init to the exec of the root's own program, in milliseconds.
     fn took(&self) -> Vec<f64> {
         self.boots.iter().map(Boot::took).collect()
+    }
+
+    /// How long a step of the project's init took in each boot, in milliseconds.
+    fn step(&self, name: &str) -> Vec<f64> {
+        let steps = self.boots.iter().flat_map(|boot| &boot.steps);
+        steps.filter(|(step, _)| step == name).map(|(_, took)| *took).collect()
     }
 }
 
@@ -82,14 +91,10 @@ pub(super) fn against_debian(machines: &Machines, runs: usize) -> Result<Vec<Fig
 /// The steps of the boot without a layer, as init logs them.
 fn steps(series: &Series) -> Vec<Figure> {
     let Some(first) = series.boots.first() else { return Vec::new() };
-    let took = |name: &str| -> Vec<f64> {
-        let steps = series.boots.iter().flat_map(|boot| &boot.steps);
-        steps.filter(|(step, _)| step == name).map(|(_, took)| *took).collect()
-    };
     let figure = |name: &str| {
         Figure::median(
             format!("… of it by init's own clock: {name}"),
-            took(name),
+            series.step(name),
             Unit::Milliseconds,
         )
     };
@@ -119,6 +124,30 @@ pub(super) fn layers(machines: &Machines, runs: usize) -> Result<Vec<Figure>, Be
             figures.push(Figure::median(what, each, Unit::Milliseconds).goal(Goal::AtMost(15.0)));
         }
     }
+    Ok(figures)
+}
+
+/// What a new generation's first boot takes for the files in the /etc that it continues.
+pub(super) fn etc_clone(machines: &Machines, runs: usize) -> Result<Vec<Figure>, BenchError> {
+    let initrd = machines.initrd(None)?;
+    let mut series = Vec::new();
+    for files in [0, CHANGED] {
+        let name = format!("new generation, {files} files in the /etc before it");
+        series.push(Series::new(name, machines.machine(&initrd, &machines.changed_etc(files)?)));
+    }
+    measure(&mut series, runs)?;
+    let [without, with] = series.as_slice() else { return Ok(Vec::new()) };
+    let mut figures = Vec::new();
+    for one in [without, with] {
+        let what = format!("/init → switch_root, {}", one.name);
+        figures.push(Figure::median(what, one.took(), Unit::Milliseconds));
+        let what = format!("… of it by init's own clock: generation, {}", one.name);
+        figures.push(Figure::median(what, one.step("generation"), Unit::Milliseconds));
+    }
+    let pairs = with.step("generation").into_iter().zip(without.step("generation"));
+    let more = pairs.map(|(with, without)| with - without).collect();
+    let what = format!("first boot of a generation: more for {CHANGED} files in /etc");
+    figures.push(Figure::median(what, more, Unit::Milliseconds).goal(Goal::AtMost(300.0)));
     Ok(figures)
 }
 

@@ -35,8 +35,14 @@ const ROOT_LABEL: &str = "benchroot";
 const DISK_SIZE: u64 = 1024;
 
 /// Its first line ends what is measured; then it prints the trace of what came before.
+///
+/// With an argument it first writes so many files of 2,560 bytes into /etc.
 const SCRIPT: &str = "#!/bin/sh
 echo 'bench: started' >/dev/kmsg
+if [ -n \"$1\" ]; then
+    mkdir /etc/bench.d
+    head -c $(($1 * 2560)) /dev/urandom | split -b 2560 -a 3 - /etc/bench.d/
+fi
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 sed 's/^/trace: /' /sys/kernel/tracing/trace
 sed 's/^/armed: /' /sys/kernel/tracing/set_event
@@ -170,21 +176,40 @@ impl Machines {
         let new = self.new_state(format, count)?;
         let disk = new.with_file_name("ran.img");
         if !files::exists(&disk) {
-            let running = new.with_file_name("running.img");
-            process::run(process::command("cp").arg("--sparse=always").arg(&new).arg(&running))?;
-            let initrd = self.initrd(None)?;
-            let machine =
-                self.with_init("bench-first", &initrd).append("layers.state=LABEL=layers");
-            let mut guest = machine.drive(Drive::writable(&running)).start()?;
-            guest.wait_for(END, DEADLINE)?;
-            guest.wait_for_exit(DEADLINE)?;
-            drop(guest);
-            // What a shut-down does to the journal; status 1 says that there was something to do.
-            let check = format!("e2fsck -p '{}' || [ $? = 1 ]", running.display());
-            process::run(process::command("sh").args(["-c", &check]))?;
-            files::rename(&running, &disk)?;
+            self.run_once(&new, "", &disk)?;
         }
         Ok(disk)
+    }
+
+    /// A state disk whose default generation has never run and follows one that has, with `files` files of its own in
+    /// its /etc.
+    pub(super) fn changed_etc(&self, files: usize) -> Result<PathBuf, BenchError> {
+        let new = self.new_state(Format::Squashfs, 1)?;
+        let disk = new.with_file_name(format!("etc-{files}.img"));
+        if !files::exists(&disk) {
+            let words = match files {
+                0 => "layers.generation=1".to_owned(),
+                _ => format!("layers.generation=1 -- {files}"),
+            };
+            self.run_once(&new, &words, &disk)?;
+        }
+        Ok(disk)
+    }
+
+    /// Boots a copy of a state disk and puts it at `disk`, as a shut-down leaves it.
+    fn run_once(&self, new: &Path, words: &str, disk: &Path) -> Result<(), BenchError> {
+        let running = new.with_file_name("running.img");
+        process::run(process::command("cp").arg("--sparse=always").arg(new).arg(&running))?;
+        let initrd = self.initrd(None)?;
+        let machine = self.with_init("bench-first", &initrd).append("layers.state=LABEL=layers");
+        let mut guest = machine.append(words).drive(Drive::writable(&running)).start()?;
+        guest.wait_for(END, DEADLINE)?;
+        guest.wait_for_exit(DEADLINE)?;
+        drop(guest);
+        // What a shut-down does to the journal; status 1 says that there was something to do.
+        let check = format!("e2fsck -p '{}' || [ $? = 1 ]", running.display());
+        process::run(process::command("sh").args(["-c", &check]))?;
+        Ok(files::rename(&running, disk)?)
     }
 
     /// The images of `count` layers, each with a file in /usr and one in /etc.
