@@ -1,4 +1,5 @@
-//! Linker arguments of the static program: packed relocations (DT_RELR) and no unwind tables.
+//! Linker arguments of the static program (lld's, the target's default linker): packed relocations (DT_RELR), no unwind
+//! tables, one copy of functions that are the same.
 
 #![expect(clippy::disallowed_methods, reason = "a build script is told by its environment")]
 
@@ -13,6 +14,8 @@ fn main() {
         for argument in [
             "-Wl,-z,pack-relative-relocs",
             "-Wl,--no-eh-frame-hdr",
+            // Functions of the same instructions are kept once: generic code has many. Nothing here compares their addresses.
+            "-Wl,--icf=all",
             &format!("-Wl,-T,{directory}/no-unwind.ld"),
         ] {
             println!("cargo:rustc-link-arg-bin=layers-init={argument}");

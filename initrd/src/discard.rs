@@ -1,14 +1,15 @@
 //! Deletes what a boot took out of uppers, once the system runs: a process of its own, so that no boot waits for it.
 
-#![expect(clippy::disallowed_methods, reason = "starts this program once more")]
-
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use layers::{exec::HostError, id::GenerationId, layout::Layout, policy::Dir, store::discard};
+use nix::unistd::chdir;
+
+use crate::child::{Child, Streams};
 
 /// The argument that makes this program delete what is marked in the directories after it.
 const ARGUMENT: &str = "--discard";
@@ -25,17 +26,18 @@ pub fn start(layout: &Layout, generation: GenerationId) -> Result<(), HostError>
     if pending.is_empty() {
         return Ok(());
     }
-    Command::new("/proc/self/exe")
-        .arg(ARGUMENT)
-        .args(pending)
-        .current_dir(&uppers)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        // The system's init reaps it.
-        .map(drop)
+    start_in(&uppers, &pending)
         .map_err(|error| HostError::io("start the deletion in", &uppers, error))
+}
+
+/// The system's init reaps it.
+fn start_in(uppers: &Path, pending: &[PathBuf]) -> io::Result<()> {
+    let mut arguments = vec![OsStr::new(ARGUMENT)];
+    arguments.extend(pending.iter().map(|dir| dir.as_os_str()));
+    chdir(uppers)?;
+    let started = Child::start(Path::new("/proc/self/exe"), &arguments, &[], Streams::Nowhere);
+    chdir("/")?;
+    started.map(drop)
 }
 
 /// Does the deletion, where the program was started for it; gives the exit status.

@@ -1,17 +1,16 @@
 //! What is shown and done when nothing can be started: the screen is a pure function, the end is one system call.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "starts the shell that the initramfs was built with"
-)]
+#![expect(clippy::disallowed_methods, reason = "looks for the shell of the initramfs")]
 
-use std::{fmt::Write, io, path::Path, process::Command};
+use std::{env, ffi::CString, fmt::Write, io, os::unix::ffi::OsStringExt, path::Path};
 
 use layers::{cmdline::OnFail, report::FailedCandidate};
 use nix::{
     sys::reboot::{RebootMode, reboot},
-    unistd::{pause, sync},
+    unistd::{chdir, pause, sync},
 };
+
+use crate::child::{Child, Streams};
 
 /// The shell's place in the initramfs.
 pub const SHELL: &str = "/bin/sh";
@@ -161,8 +160,14 @@ fn restart(how: RebootMode) {
     log::error!("the kernel does not restart or switch off: {error}");
 }
 
+/// The shell has the environment that the kernel gave to PID 1.
 fn run_shell() -> io::Result<()> {
-    Command::new(SHELL).current_dir("/").status().map(drop)
+    let mut environment = Vec::new();
+    for (name, value) in env::vars_os() {
+        environment.push(CString::new([name.into_vec(), value.into_vec()].join(&b'='))?);
+    }
+    chdir("/")?;
+    Child::start(Path::new(SHELL), &[], &environment, Streams::Own)?.wait().map(drop)
 }
 
 #[cfg(test)]

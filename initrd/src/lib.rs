@@ -12,6 +12,7 @@
 //! process.
 
 pub mod boot;
+pub mod child;
 pub mod devices;
 pub mod discard;
 pub mod early;

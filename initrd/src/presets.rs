@@ -7,11 +7,11 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
-    io::Read,
+    io::{PipeReader, Read, pipe},
     os::fd::AsFd,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,8 @@ use layers::exec::{Host, execute};
 use layers::plan::{Plan, boot::Presets};
 use log::{info, warn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::child::{Child, Ended, Streams};
 
 const SYSTEMCTL: [&str; 2] = ["/usr/bin/systemctl", "/bin/systemctl"];
 
@@ -75,10 +77,10 @@ pub fn apply(presets: &Presets, host: &mut dyn Host) -> Result<(), Error> {
 }
 
 fn new_units(presets: &Presets) -> BTreeSet<String> {
-    let mut units: BTreeSet<String> = presets.new.iter().flat_map(|dir| units_in(dir)).collect();
-    for unit in presets.old.iter().flat_map(|dir| units_in(dir)) {
-        units.remove(&unit);
-    }
+    let (mut old, mut units) = (BTreeSet::new(), BTreeSet::new());
+    old.extend(presets.old.iter().flat_map(|dir| units_in(dir)));
+    let new = presets.new.iter().flat_map(|dir| units_in(dir));
+    units.extend(new.filter(|unit| !old.contains(unit)));
     units
 }
 
@@ -102,44 +104,42 @@ fn words(units: &BTreeSet<String>) -> String {
 
 fn preset(program: &Path, units: &BTreeSet<String>) -> Result<(), Error> {
     let run = |source| Error::Run { program: program.to_owned(), source };
-    let mut child = Command::new(program)
-        .args(["--no-reload", "--preset-mode=enable-only", "preset", "--"])
-        .args(units)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        // No manager runs yet that could be asked.
-        .env("SYSTEMD_OFFLINE", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
+    let mut arguments = ["--no-reload", "--preset-mode=enable-only", "preset", "--"].to_vec();
+    arguments.extend(units.iter().map(String::as_str));
+    let arguments: Vec<&OsStr> = arguments.into_iter().map(OsStr::new).collect();
+    // No manager runs yet that could be asked.
+    let environment =
+        [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin", c"SYSTEMD_OFFLINE=1"].map(ToOwned::to_owned);
+    let (errors, pipe) = pipe().map_err(run)?;
+    let child = Child::start(program, &arguments, &environment, Streams::Errors(pipe.as_fd()))
         .map_err(run)?;
-    let said = read_until_exit(&mut child);
-    let status = child.wait().map_err(run)?;
-    if status.success() {
+    // Only the child's is left, so its end is seen.
+    drop(pipe);
+    let said = read_until_exit(errors, &child);
+    let ended = child.wait().map_err(run)?;
+    if ended == Ended::Exited(0) {
         return Ok(());
     }
     let said = said.lines().last().unwrap_or_default().to_owned();
-    let what = if said.is_empty() { status.to_string() } else { said };
+    let what = if said.is_empty() { ended.to_string() } else { said };
     Err(Error::Failed { program: program.to_owned(), units: words(units), what })
 }
 
 /// What the child says until it closes its standard error; one that takes too long is killed.
-fn read_until_exit(child: &mut Child) -> String {
+fn read_until_exit(mut errors: PipeReader, child: &Child) -> String {
     let mut said = Vec::new();
-    let Some(mut stderr) = child.stderr.take() else { return String::new() };
     let start = Instant::now();
     let mut buffer = [0; 1024];
     loop {
         let left = DEADLINE.saturating_sub(start.elapsed());
         let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::ZERO);
-        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(errors.as_fd(), PollFlags::POLLIN)];
         if !matches!(poll(&mut fds, timeout), Ok(ready) if ready > 0) {
             // It may have ended in this moment; wait(2) tells.
-            let _ = child.kill();
+            child.kill();
             break;
         }
-        match stderr.read(&mut buffer) {
+        match errors.read(&mut buffer) {
             Ok(0) | Err(_) => break,
             Ok(length) => said.extend_from_slice(buffer.get(..length).unwrap_or_default()),
         }

@@ -60,10 +60,9 @@ impl Scanner {
     /// All block devices that can hold state, ordered by name.
     pub fn scan(&mut self) -> Result<Vec<BlockDevice>, Error> {
         let listed = self.list()?;
-        let partitioned: BTreeSet<&str> = listed
-            .iter()
-            .filter_map(|device| Some(device.partition.as_ref()?.0.as_str()))
-            .collect();
+        let mut partitioned = BTreeSet::new();
+        let tables = listed.iter().filter_map(|device| device.partition.as_ref());
+        partitioned.extend(tables.map(|(table, _)| table.as_str()));
         for Listed { name, .. } in &listed {
             let table = partitioned.contains(name.as_str());
             let known = self.probed.get(name).is_some_and(|known| known.table || !table);
@@ -99,17 +98,18 @@ impl Scanner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(failed)?,
         };
-        let mut listed = Vec::new();
+        let mut names = BTreeSet::new();
         for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let directory = entry.path();
+            names.insert(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        }
+        let mut listed = Vec::new();
+        for name in names {
+            let directory = path.join(&name);
             if can_hold_state(&name) && !is_empty(&directory) && !is_held(&directory) {
                 let partition = partition(&directory);
                 listed.push(Listed { name, partition });
             }
         }
-        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
     }
 }

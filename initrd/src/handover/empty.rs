@@ -74,6 +74,7 @@ fn delete(parent: &Dir, name: &CString, device: u64) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make trees")]
 mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
 

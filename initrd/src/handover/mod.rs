@@ -2,22 +2,19 @@
 //!
 //! Whatever can be checked is checked by [`check`] before the first step, while another candidate can still be tried.
 
-#![expect(clippy::disallowed_methods, reason = "starts init")]
-
 use std::{
     convert::Infallible,
-    ffi::OsString,
+    ffi::{CString, OsString},
     io,
-    os::unix::process::CommandExt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use nix::{
     errno::Errno,
     fcntl::OFlag,
     sys::stat::Mode,
-    unistd::{chdir, chroot},
+    unistd::{chdir, chroot, execvp},
 };
 use sys_mount::{Mount, MountFlags};
 
@@ -106,9 +103,21 @@ pub fn hand_over(
     // What can't be deleted costs memory, not the boot.
     let _ = empty::empty(old_root);
     entered();
-    // Command also gives init the default disposition of SIGPIPE and an empty signal mask.
-    let source = Command::new(init).args(arguments).exec();
+    let Err(source) = execute(init, arguments);
     Err(Error::Exec { program: init.to_owned(), source })
+}
+
+/// Signals are as the kernel gave them to PID 1: nothing of this program changes their dispositions or the mask.
+fn execute(
+    init: &Path,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Infallible, io::Error> {
+    let program = CString::new(init.as_os_str().as_bytes())?;
+    let mut words = vec![program.clone()];
+    for argument in arguments {
+        words.push(CString::new(argument.into_vec())?);
+    }
+    Ok(execvp(&program, &words)?)
 }
 
 fn move_into(root: &Path) -> Result<(), Error> {

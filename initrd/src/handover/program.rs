@@ -91,6 +91,7 @@ fn usable(root: &Path, program: &Path) -> Result<(), Unusable> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make trees")]
 mod tests {
     use std::{
         fs,

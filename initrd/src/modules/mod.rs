@@ -115,15 +115,16 @@ impl Modules {
 
     /// Loads every module with an alias that matches a device's modalias; one error for each that did not load.
     pub fn load_for_device(&mut self, modalias: &str) -> Vec<Error> {
-        let names: BTreeSet<String> = self
+        let mut names = BTreeSet::new();
+        let matching = self
             .table
             .aliases
             .iter()
             .filter(|alias| !self.tried.contains(&alias.module))
             .filter(|alias| !self.parameters.refuses(&alias.module))
             .filter(|alias| pattern::matches(&alias.pattern, modalias))
-            .map(|alias| alias.module.clone())
-            .collect();
+            .map(|alias| alias.module.clone());
+        names.extend(matching);
         names.iter().filter_map(|name| self.load(name).err()).collect()
     }
 
@@ -196,12 +197,11 @@ fn directories(path: &Path) -> Result<Vec<String>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(failed)?,
     };
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     for entry in entries {
-        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        names.insert(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
     }
-    names.sort_unstable();
-    Ok(names)
+    Ok(names.into_iter().collect())
 }
 
 #[cfg(test)]

@@ -123,6 +123,11 @@ impl Note {
     pub fn new(path: &Path, kind: NoteKind, what: impl Into<String>) -> Self {
         Self { path: shown(path), kind, what: what.into(), resolved: false }
     }
+
+    /// Sorts by path; notes on one path stay in their order.
+    pub fn sort(notes: &mut [Self]) {
+        notes.sort_by(|one, other| one.path.cmp(&other.path));
+    }
 }
 
 impl fmt::Display for Note {

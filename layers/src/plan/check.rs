@@ -130,7 +130,8 @@ fn check_overlay(overlay: &Overlay) -> Result<(), String> {
     if overlay.lowers.len() > LOWERS_MAX {
         return Err(format!("{} lowers, at most {LOWERS_MAX} fit", overlay.lowers.len()));
     }
-    if overlay.lowers.iter().collect::<BTreeSet<_>>().len() != overlay.lowers.len() {
+    let mut seen: BTreeSet<&Path> = BTreeSet::new();
+    if !overlay.lowers.iter().all(|lower| seen.insert(lower)) {
         return Err("one lower is named twice".to_owned());
     }
     let least = if overlay.upper.is_some() { 1 } else { 2 };

@@ -1,6 +1,5 @@
 //! Gathers what a boot's plan depends on from a store.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -45,13 +44,17 @@ pub fn generation(
     };
     facts.unmoved = bound.iter().filter(unmoved).cloned().collect();
     bound.retain(|path| has_entries(&Layout::bound(&var).join(path)));
-    facts.occupied = bound.into_iter().collect();
+    facts.occupied.clear();
+    facts.occupied.extend(bound);
     let source = facts.etc_source.as_ref().map(|source| &source.upper);
     let uppers = [facts.etc.as_ref(), source, facts.home.as_ref()];
     let before = uppers.into_iter().flatten().flat_map(|upper| [&upper.lowers, &upper.presets]);
     let before = before.flatten().flat_map(|images| images.0.iter().map(|image| image.digest));
-    let digests: BTreeSet<Digest> = generation.digests().chain(before).collect();
-    facts.images = digests.into_iter().map(|digest| (digest, image(layout, &digest))).collect();
+    let digests: Vec<Digest> = generation.digests().chain(before).collect();
+    facts.images.clear();
+    for digest in digests {
+        facts.images.entry(digest).or_insert_with(|| image(layout, &digest));
+    }
     Ok(())
 }
 

@@ -10,14 +10,14 @@ use super::copy::{Links, below, copy_directory, copy_tree};
 use super::tree;
 use crate::exec::HostError;
 
-/// The paths that the patterns name, each once, none of them below another.
-fn paths(top: &Path, patterns: &[String]) -> Result<BTreeSet<PathBuf>, HostError> {
+/// The paths that the patterns name, sorted, each once, none of them below another.
+fn paths(top: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, HostError> {
     let mut named = BTreeSet::new();
     for pattern in patterns {
         named.extend(matches(top, pattern)?);
     }
-    let alone = |path: &PathBuf| path.ancestors().skip(1).all(|above| !named.contains(above));
-    Ok(named.iter().filter(|path| alone(path)).cloned().collect())
+    let alone = |path: &&PathBuf| path.ancestors().skip(1).all(|above| !named.contains(above));
+    Ok(named.iter().filter(alone).cloned().collect())
 }
 
 /// The entries of `top` that a relative pattern names; its last component may end in `*`. Symbolic links are not

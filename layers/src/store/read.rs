@@ -1,7 +1,7 @@
 //! Reads a store: schema, pointers, generations, images, manifests. Nothing is repaired and nothing is skipped in
 //! silence: what cannot be read is named with its reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -142,15 +142,22 @@ fn one_line(error: &toml::de::Error) -> String {
 
 /// The numbers of all generations, readable or not.
 pub fn generation_ids(layout: &Layout) -> Result<BTreeSet<GenerationId>, StoreError> {
-    Ok(entries(&layout.generations())?.iter().filter_map(|name| name.parse().ok()).collect())
+    Ok(numbers(&mut entries(&layout.generations())?.iter()))
 }
 
 /// Generations that have an /etc upper of their own, whole.
 pub fn etc_uppers(layout: &Layout) -> Result<BTreeSet<GenerationId>, StoreError> {
     let directory = layout.etc_uppers();
     let names = entries(&directory)?;
-    let whole = names.iter().filter(|name| directory.join(name).join("upper").is_dir());
-    Ok(whole.filter_map(|name| name.parse().ok()).collect())
+    let mut whole = names.iter().filter(|name| directory.join(name).join("upper").is_dir());
+    Ok(numbers(&mut whole))
+}
+
+/// The names that are numbers of generations.
+fn numbers(names: &mut dyn Iterator<Item = &String>) -> BTreeSet<GenerationId> {
+    let mut numbers = BTreeSet::new();
+    numbers.extend(names.filter_map(|name| name.parse::<GenerationId>().ok()));
+    numbers
 }
 
 /// The pointers in `boot/`, and those that are there but cannot be read.
@@ -240,14 +247,14 @@ fn entries(directory: &Path) -> Result<Vec<String>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::io("read", directory, error)),
     };
-    let mut names = BTreeMap::new();
+    let mut names = BTreeSet::new();
     for entry in listing {
         let entry = entry.map_err(|error| StoreError::io("read", directory, error))?;
         if let Ok(name) = entry.file_name().into_string() {
-            names.insert(name, ());
+            names.insert(name);
         }
     }
-    Ok(names.into_keys().collect())
+    Ok(names.into_iter().collect())
 }
 
 /// A small text file's content.

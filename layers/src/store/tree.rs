@@ -1,14 +1,16 @@
 //! New uppers, and what the work on uppers shares.
 
-use std::fs::{self, DirBuilder, File};
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, lgetxattr, statat};
 
-use super::copy::set_owner_and_mode;
 pub use super::copy::{Links, copy_tree};
+use super::copy::{read_directory, set_owner_and_mode};
 use super::publish;
 use super::xattr::ABOUT_LOWERS;
 use crate::exec::HostError;
@@ -55,12 +57,8 @@ pub(super) fn make_directories(path: &Path) -> Result<(), HostError> {
         .map_err(|error| HostError::io("create", path, error))
 }
 
-pub(super) fn sorted(directory: &Path) -> Result<Vec<std::ffi::OsString>, HostError> {
-    let failed = |error| HostError::io("read", directory, error);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name());
-    }
-    names.sort_unstable();
-    Ok(names)
+pub(super) fn sorted(directory: &Path) -> Result<Vec<OsString>, HostError> {
+    let (_, names) =
+        read_directory(directory).map_err(|error| HostError::io("read", directory, error))?;
+    Ok(names.into_iter().map(|name| OsString::from_vec(name.into_bytes())).collect())
 }

@@ -1,10 +1,9 @@
 //! The merge of one line, field by field.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use super::Database;
-use super::lines::{Line, fields, members};
+use super::lines::{Line, fields, members, set};
 use super::notes::Notes;
 use crate::etc::report::NoteKind;
 
@@ -86,7 +85,7 @@ pub(super) fn merge_fields<'a>(
 
 /// The administrator's members without those that the image took out, and with those that it added.
 fn merge_members(old: &[u8], new: &[u8], upper: &[u8], merged: &mut Vec<u8>) {
-    let [had, has, mine] = [old, new, upper].map(|field| members(field).collect::<BTreeSet<_>>());
+    let [had, has, mine] = [old, new, upper].map(|field| set(&mut members(field)));
     let kept = members(upper).filter(|member| !had.contains(member) || has.contains(member));
     let mut added = had.clone();
     let added = members(new).filter(|member| !mine.contains(member) && added.insert(member));

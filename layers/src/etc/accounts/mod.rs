@@ -199,7 +199,9 @@ pub fn merge(input: &Input, references: &References) -> Output {
     };
     let mut files = BTreeMap::new();
     let mut done = |database, merged: Option<Vec<u8>>| {
-        files.extend(merged.map(|bytes| (database, bytes)));
+        if let Some(bytes) = merged.filter(|bytes| input.needs(database, bytes)) {
+            files.insert(database, bytes);
+        }
     };
 
     let accounts = stay::accounts(&texts, references);
@@ -235,16 +237,15 @@ pub fn merge(input: &Input, references: &References) -> Output {
         done(database, merged);
     }
     let merged = three(Database::Shells).map(|shells| {
-        let used: BTreeSet<&[u8]> = result.keyed().map(|(_, line)| line.field(6)).collect();
+        let used = lines::set(&mut result.keyed().map(|(_, line)| line.field(6)));
         let stays = |line: lines::Line<'_>| new_passwd.is_none() || used.contains(line.bytes);
         sets::merge(Database::Shells, &shells, &stays)
     });
     done(Database::Shells, merged);
     ids::twice(Database::Passwd, &result, &mut notes);
     ids::twice(Database::Group, &result_group, &mut notes);
-    files.extend(new_passwd.map(|bytes| (Database::Passwd, bytes)));
-    files.extend(new_group.map(|bytes| (Database::Group, bytes)));
-    files.retain(|database, bytes| input.needs(*database, bytes));
+    done(Database::Passwd, new_passwd);
+    done(Database::Group, new_group);
     Output { files, notes: notes.finish() }
 }
 

@@ -1,15 +1,10 @@
 //! The merge of files that are sets of lines: subuid, subgid, shells.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use super::Database;
 use super::keyed::Three;
-use super::lines::{Line, Merged, Text};
-
-fn set<'a>(text: &Text<'a>) -> BTreeSet<&'a [u8]> {
-    text.lines.iter().map(|line| line.bytes).collect()
-}
+use super::lines::{Line, Merged};
 
 /// Comments, blank lines and lines of directory services are no elements; nor is a range without a name.
 fn is_element(file: Database, line: Line<'_>) -> bool {
@@ -25,7 +20,7 @@ pub(super) fn merge(
     three: &Three<'_>,
     stays: &dyn Fn(Line<'_>) -> bool,
 ) -> Vec<u8> {
-    let (old, new, upper) = (set(&three.old), set(&three.new), set(&three.upper));
+    let (old, new, upper) = (three.old.set(), three.new.set(), three.upper.set());
     let mut merged = Merged::default();
     let last = three.upper.lines.len();
     for (place, line) in three.upper.lines.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::References;
 use super::keyed::Three;
-use super::lines::{Text, members};
+use super::lines::{Text, members, set};
 
 /// The files that refer to accounts; none where one is not merged.
 pub(super) struct Files<'f, 'a> {
@@ -70,7 +70,7 @@ fn added_members<'a>(files: &Files<'_, 'a>) -> BTreeSet<&'a [u8]> {
             }
             for place in places {
                 let had = old.map(|old| old.field(*place)).unwrap_or_default();
-                let had: BTreeSet<&[u8]> = members(had).collect();
+                let had = set(&mut members(had));
                 added.extend(members(line.field(*place)).filter(|member| !had.contains(member)));
             }
         }
@@ -82,7 +82,7 @@ fn added_members<'a>(files: &Files<'_, 'a>) -> BTreeSet<&'a [u8]> {
 fn own_ranges<'a>(files: &Files<'_, 'a>) -> BTreeSet<&'a [u8]> {
     let mut own = BTreeSet::new();
     for three in files.ranges.into_iter().flatten() {
-        let old: BTreeSet<&[u8]> = three.old.lines.iter().map(|line| line.bytes).collect();
+        let old = three.old.set();
         let lines = three.upper.lines.iter().filter(|line| !old.contains(line.bytes));
         own.extend(lines.filter_map(|line| line.key));
     }
@@ -101,7 +101,8 @@ pub(super) fn groups<'a>(
     if removed.peek().is_none() {
         return staying;
     }
-    let primary: BTreeSet<u32> = passwd.keyed().filter_map(|(_, line)| line.number(3)).collect();
+    let mut primary = BTreeSet::new();
+    primary.extend(passwd.keyed().filter_map(|(_, line)| line.number(3)));
     for (key, line) in removed {
         let gid = line.number(2);
         let why = if group.is_changed(key) || is_changed(files.gshadow, key) {
@@ -124,5 +125,5 @@ pub(super) fn groups<'a>(
 pub(super) fn kept_names<'a>(passwd: Option<&Three<'_>>, result: &Text<'a>) -> BTreeSet<&'a [u8]> {
     let Some(passwd) = passwd else { return BTreeSet::new() };
     let kept = result.keyed().filter(|(key, _)| !passwd.new.has(key));
-    kept.flat_map(|(key, line)| [key, line.field(2)]).collect()
+    set(&mut kept.flat_map(|(key, line)| [key, line.field(2)]))
 }
