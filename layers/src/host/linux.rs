@@ -97,7 +97,11 @@ impl Host for LinuxHost<'_> {
     fn bind(&mut self, from: &Path, at: &Path, access: Access) -> Result<(), HostError> {
         make_directory(at)?;
         let failed = |error| HostError::io("bind", from, error);
-        let mount = |flags| Mount::builder().flags(flags).mount(from, at).map(drop).map_err(failed);
+        let mount = |flags| {
+            // The type means nothing to a bind mount, but sys-mount would otherwise read /proc/filesystems each time.
+            let mount = Mount::builder().fstype("none").flags(flags);
+            mount.mount(from, at).map(drop).map_err(failed)
+        };
         mount(MountFlags::BIND)?;
         let remount = MountFlags::BIND | MountFlags::REMOUNT;
         let flags = match access {
