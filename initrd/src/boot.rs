@@ -12,7 +12,7 @@ use layers::id::GenerationId;
 use layers::layout::{BootPaths, Layout};
 use layers::machine_id::MachineId;
 use layers::plan::boot::{
-    BootFacts, BootPlan, Choices, Presets, candidates, missing_choice, plan_boot,
+    BootFacts, BootPlan, Choices, Presets, candidates, missing_choice, passed_over, plan_boot,
 };
 use layers::plan::check::check_boot;
 use layers::plan::{Op, Overlay, Plan};
@@ -97,6 +97,11 @@ pub fn boot(
     facts.machine_id = machine.machine_id;
     let order = candidates(request, &choices);
     let mut failed = Vec::new();
+    if let Some(id) = passed_over(request, &choices) {
+        let why = "its attempts are used up: it was never marked good".to_owned();
+        error!("generation {id} is passed over: {why}{}", Next(order.first()));
+        failed.push(FailedCandidate { id, why });
+    }
     for (place, &id) in order.iter().enumerate() {
         let attempt = Attempt { request, paths, layout: &layout, id };
         match attempt.run(facts.clone(), effects) {
@@ -121,13 +126,22 @@ fn choices(
     request: &BootRequest,
     layout: &Layout,
 ) -> Result<(Choices, Vec<(PathBuf, String)>), StoreError> {
-    let (pointers, damaged) = read::pointers(layout);
+    let (pointers, mut damaged) = read::pointers(layout);
     let parent = pointers
         .default
         .filter(|_| request.generation == GenerationChoice::Previous)
         .and_then(|id| read::generation(layout, id).ok())
         .and_then(|generation| generation.parent);
-    Ok((Choices { pointers, ids: read::generation_ids(layout)?, parent }, damaged))
+    let mut used_up = read::counted(layout)?;
+    used_up.retain(|id| match read::attempts(layout, *id) {
+        Some(Ok(left)) => left.are_used_up(),
+        Some(Err(why)) => {
+            damaged.push((layout.tries_of(*id), why));
+            true
+        }
+        None => false,
+    });
+    Ok((Choices { pointers, ids: read::generation_ids(layout)?, parent, used_up }, damaged))
 }
 
 /// Writes down what ran. A full disk must not cost the boot, so what fails is only told.
@@ -222,20 +236,25 @@ impl Attempt<'_> {
     ) -> Result<(BootPlan, PathBuf), String> {
         let generation = read::generation(self.layout, self.id)?;
         facts::generation(self.layout, &generation, &mut facts).map_err(|e| e.to_string())?;
+        // What was taken for this start is taken once, however often the plan is made anew.
+        let mut claimed: Option<Vec<String>> = None;
         loop {
-            let plan = plan_boot(self.request, &generation, &facts, self.paths)
+            let mut plan = plan_boot(self.request, &generation, &facts, self.paths)
                 .map_err(|refusal| refusal.to_string())?;
-            check_boot(&plan.plan, self.paths).map_err(|fault| fault.to_string())?;
+            let whole = [&plan.claims, &plan.plan, &plan.records].map(|plan| plan.ops.as_slice());
+            check_boot(&Plan { ops: whole.concat() }, self.paths)
+                .map_err(|fault| fault.to_string())?;
             if self.request.show_plan {
-                let ops = plan.plan.ops.iter().chain(&plan.records.ops);
-                ops.for_each(|op| warn!("plan: {op}"));
+                whole.concat().iter().for_each(|op| warn!("plan: {op}"));
                 plan.presets.iter().for_each(|presets| warn!("plan: {presets}"));
             }
+            let unclaimed =
+                claimed.get_or_insert_with(|| write_records(&plan.claims, effects.host));
             formats(&plan.plan).into_iter().for_each(&mut effects.load_driver);
             let Err(failure) = execute(&plan.plan, effects.host) else {
                 return match (effects.find_init)(&self.paths.sysroot) {
                     Ok(init) => {
-                        let mut plan = plan;
+                        plan.problems.append(unclaimed);
                         plan.problems.extend(self.foreign(&plan, &generation));
                         Ok((plan, init))
                     }

@@ -84,6 +84,7 @@ pub(crate) fn admit(
                 digest,
                 dirs: contents.dirs.clone(),
                 kernels: kernels(&contents, kind),
+                marks_good: marks_good(&contents, kind),
                 requires: Vec::new(),
                 required: false,
                 deletes: Vec::new(),
@@ -215,6 +216,11 @@ pub(crate) fn kernels(contents: &Contents, kind: Kind) -> Vec<String> {
     }
 }
 
+/// Whether a base marks its boots good; a layer's unit does not count, since the base alone may boot.
+pub(crate) fn marks_good(contents: &Contents, kind: Kind) -> bool {
+    kind == Kind::Base && contents.marks_good
+}
+
 /// Checks what an image, or the tree `what` that becomes one, holds.
 pub(crate) fn check_contents(
     what: &str,
@@ -315,6 +321,11 @@ fn check_claims(what: &str, manifest: &Manifest, contents: &Contents) -> Result<
     let kernels = kernels(contents, manifest.kind);
     if manifest.kernels != kernels {
         return Err(differs("kernels", &manifest.kernels, &kernels));
+    }
+    let marks_good = marks_good(contents, manifest.kind);
+    if manifest.marks_good != marks_good {
+        let text = |value: bool| [value.to_string()];
+        return Err(differs("marks_good", &text(manifest.marks_good), &text(marks_good)));
     }
     Ok(())
 }

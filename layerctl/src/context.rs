@@ -147,7 +147,7 @@ impl Context {
 
     /// The words of a change, for the log.
     pub(crate) fn request(&self, asked: impl Into<String>) -> Request {
-        Request { time: self.environment.time.clone(), asked: asked.into() }
+        Request { time: self.environment.time.clone(), asked: asked.into(), once: false }
     }
 
     /// Makes a change that may make a generation, which gets the policy that the administrator wants: as

@@ -71,6 +71,7 @@ pub(crate) fn pack(
         digest,
         dirs: tree.contents.dirs.clone(),
         kernels: admission::kernels(&tree.contents, recipe.kind),
+        marks_good: admission::marks_good(&tree.contents, recipe.kind),
         requires: recipe.requires,
         required: recipe.required,
         deletes: recipe.deletes,

@@ -99,6 +99,8 @@ pub trait Host {
     ) -> Result<(), HostError>;
     /// Carries out [`Op::WriteFile`].
     fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError>;
+    /// Carries out [`Op::Overwrite`].
+    fn overwrite(&mut self, path: &Path, text: &str) -> Result<(), HostError>;
     /// Carries out [`Op::PublishGeneration`].
     fn publish_generation(&mut self, dir: &Path, text: &str) -> Result<(), HostError>;
     /// Carries out [`Op::AppendLine`].
@@ -163,6 +165,7 @@ fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
         Op::ForgetLowers { upper, lowers } => host.forget_lowers(upper, lowers),
         Op::StageImage { from, to, digest, size } => host.stage_image(from, to, digest, *size),
         Op::WriteFile { path, text } => host.write_file(path, text),
+        Op::Overwrite { path, text } => host.overwrite(path, text),
         Op::PublishGeneration { dir, text } => host.publish_generation(dir, text),
         Op::AppendLine { path, line } => host.append_line(path, line),
         Op::Remove { path } => host.remove(path),

@@ -45,6 +45,9 @@ pub struct Base {
     /// Kernel versions whose modules it has.
     #[serde(default)]
     pub kernels: Vec<String>,
+    /// Whether it has the unit that marks boots good, so that starts are counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marks_good: bool,
 }
 
 /// A layer as a generation names it.
@@ -105,6 +108,7 @@ impl Base {
             digest: manifest.digest,
             dirs: manifest.dirs.clone(),
             kernels: manifest.kernels.clone(),
+            marks_good: manifest.marks_good,
         }
     }
 }

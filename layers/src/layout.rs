@@ -13,6 +13,7 @@
 //!   boot/next                       a generation to try once, if any
 //!   boot/good                       the last generation marked good
 //!   boot/ran                        the generation that ran last: whose /etc a new one starts from
+//!   boot/tries/<id>                 starts left, while it was not marked good
 //!   boot/pinned/<id>                generations that cleanup keeps
 //!   boot/reset                      what `layerctl reset` asks of the next boot
 //!   upper/etc/<id>/{upper,work}     one /etc upper for each generation
@@ -133,6 +134,16 @@ impl Layout {
         self.boot().join("reset")
     }
 
+    /// The directory of attempts.
+    pub fn tries(&self) -> PathBuf {
+        self.boot().join("tries")
+    }
+
+    /// How often a generation may still be started before it is marked good.
+    pub fn tries_of(&self, id: GenerationId) -> PathBuf {
+        self.tries().join(id.to_string())
+    }
+
     /// The directory of pins.
     pub fn pins(&self) -> PathBuf {
         self.boot().join("pinned")
@@ -204,6 +215,7 @@ impl Layout {
             self.generations(),
             self.boot(),
             self.pins(),
+            self.tries(),
             self.uppers(),
             self.etc_uppers(),
         ]

@@ -1,13 +1,14 @@
 //! What layerctl and its initrd share: words, plans, and the effects that carry them out.
 //!
 //! ```text
-//! text → types      id layout manifest generation cmdline config policy size lowers superblock report
+//! text → types      id attempts layout manifest generation cmdline config policy size lowers superblock report
 //! types → Plan      plan::{boot, change, collect}, linted by plan::check     (pure)
 //! Plan → effects    exec, carried out by a host                              (host, store, sys)
 //! ```
 //!
 //! No terminal, no environment, no exit: those are the programs'.
 
+pub mod attempts;
 pub mod cmdline;
 pub mod config;
 pub mod etc;

@@ -72,6 +72,9 @@ pub struct Manifest {
     /// Kernel versions whose modules are in /usr/lib/modules (a base).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernels: Vec<String>,
+    /// Whether it has the unit that marks boots good (a base).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marks_good: bool,
     /// Layers without which this one is of no use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<Name>,

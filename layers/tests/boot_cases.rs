@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use layers::attempts::Attempts;
 use layers::cmdline::BootRequest;
 use layers::generation::{Generation, LAYERS_MAX, Layer};
 use layers::id::{Digest, GenerationId};
@@ -23,7 +24,7 @@ use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
 use layers::plan::boot::{
     BootFacts, BootPlan, Choices, EtcOrigin, EtcSource, EtcUppers, Pointers, UpperFacts,
-    candidates, etc_origin, missing_choice, plan_boot,
+    candidates, etc_origin, missing_choice, passed_over, plan_boot,
 };
 use layers::plan::check::check_boot;
 use layers::plan::{Op, Plan};
@@ -61,6 +62,8 @@ struct Facts {
     /// The text of boot/reset.
     reset: Option<String>,
     pointers: CasePointers,
+    /// Starts left.
+    attempts: Option<u8>,
     kernel: Option<String>,
     read_only: Option<String>,
 }
@@ -177,6 +180,7 @@ impl Facts {
             reset: self.reset.map(|text| Reset::parse(&text)),
             machine_id: self.hardware.and_then(|hardware| MachineId::derive(&hardware, "state")),
             pointers,
+            attempts: self.attempts.map(Attempts),
             kernel: self.kernel,
             read_only: self.read_only,
         }
@@ -196,7 +200,9 @@ fn show(boot: &BootPlan) -> String {
         let wiped = if writable.wiped { " wiped" } else { "" };
         writeln!(text, "writable /{} {}{wiped}", writable.dir, writable.mode).unwrap();
     }
-    writeln!(text, "\n{}", boot.plan).unwrap();
+    text.push('\n');
+    boot.claims.ops.iter().for_each(|claim| writeln!(text, "first {claim}").unwrap());
+    writeln!(text, "{}", boot.plan).unwrap();
     boot.records.ops.iter().for_each(|record| writeln!(text, "then {record}").unwrap());
     boot.presets.iter().for_each(|presets| writeln!(text, "then {presets}").unwrap());
     text
@@ -210,7 +216,8 @@ fn outcome(case: &Path) -> Result<String, String> {
     let paths = BootPaths::default();
     let boot =
         plan_boot(&request, &generation, &facts, &paths).map_err(|refusal| refusal.to_string())?;
-    let whole = Plan { ops: [boot.plan.ops.clone(), boot.records.ops.clone()].concat() };
+    let whole = [boot.claims.ops.clone(), boot.plan.ops.clone(), boot.records.ops.clone()];
+    let whole = Plan { ops: whole.concat() };
     check_boot(&whole, &paths).unwrap_or_else(|fault| panic!("{}: {fault}", case.display()));
     Ok(show(&boot))
 }
@@ -308,10 +315,41 @@ fn candidates_come_in_order_and_each_once() {
         let pointers =
             Pointers { default: some(*default), next: some(*next), good: some(*good), ran: None };
         let ids = ids.iter().copied().map(id).collect();
-        let choices = Choices { pointers, ids, parent: None };
+        let choices = Choices { pointers, ids, ..Choices::default() };
         let order = candidates(&BootRequest::parse(cmdline), &choices);
         let want: Vec<_> = want.iter().copied().map(id).collect();
         assert_eq!(order, want, "{cmdline} {pointers:?}");
+    }
+}
+
+#[test]
+fn a_generation_without_attempts_comes_last_unless_it_is_asked_for_or_good() {
+    // Command line; next, default, good; used up; what is tried of 1 to 4; what is said to be passed over.
+    type Case = (&'static str, [u32; 3], &'static [u32], &'static [u32], Option<u32>);
+    let cases: &[Case] = &[
+        ("", [0, 4, 2], &[4], &[2, 3, 1, 4], Some(4)),
+        ("", [0, 4, 2], &[4, 3], &[2, 1, 4, 3], Some(4)),
+        ("", [0, 3, 0], &[3], &[4, 2, 1, 3], Some(3)),
+        ("", [0, 4, 0], &[4, 3, 2, 1], &[4, 3, 2, 1], None),
+        // One that was marked good is good, whatever its record says.
+        ("", [0, 4, 4], &[4], &[4, 3, 2, 1], None),
+        ("", [0, 4, 2], &[3], &[4, 2, 1, 3], None),
+        // Somebody insists.
+        ("layers.generation=4", [0, 4, 2], &[4], &[4, 2, 3, 1], None),
+        ("layers.generation=3", [0, 4, 2], &[4], &[3, 2, 1, 4], Some(4)),
+        ("", [4, 3, 2], &[4], &[4, 3, 2, 1], None),
+    ];
+    for (cmdline, [next, default, good], used_up, want, passed) in cases {
+        let some = |number: u32| (number > 0).then(|| id(number));
+        let pointers =
+            Pointers { default: some(*default), next: some(*next), good: some(*good), ran: None };
+        let ids = (1..=4).map(id).collect();
+        let used_up: BTreeSet<_> = used_up.iter().copied().map(id).collect();
+        let choices = Choices { pointers, ids, used_up, ..Choices::default() };
+        let request = BootRequest::parse(cmdline);
+        let want: Vec<_> = want.iter().copied().map(id).collect();
+        assert_eq!(candidates(&request, &choices), want, "{cmdline} {choices:?}");
+        assert_eq!(passed_over(&request, &choices), passed.map(id), "{cmdline} {choices:?}");
     }
 }
 
@@ -331,7 +369,7 @@ fn a_choice_that_is_not_there_is_said() {
     ];
     for (cmdline, ids, want) in cases {
         let ids = ids.iter().copied().map(id).collect();
-        let choices = Choices { pointers, ids, parent: None };
+        let choices = Choices { pointers, ids, ..Choices::default() };
         let said = missing_choice(&BootRequest::parse(cmdline), &choices);
         assert_eq!(said.as_deref(), *want, "{cmdline}");
     }
@@ -343,7 +381,7 @@ fn previous_is_what_the_default_was_made_from_while_it_is_there() {
     let pointers = Pointers { default: Some(id(3)), ..Pointers::default() };
     let previous = |ids: &[u32], parent| {
         let ids = ids.iter().copied().map(id).collect();
-        Choices { pointers, ids, parent }.previous()
+        Choices { pointers, ids, parent, ..Choices::default() }.previous()
     };
     assert_eq!(previous(&[1, 2, 3], Some(id(1))), Some(id(1)));
     assert_eq!(previous(&[2, 3], Some(id(1))), Some(id(2)));

@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use layers::attempts::Attempts;
 use layers::generation::{Generation, LAYERS_MAX};
 use layers::id::{Digest, GenerationId, Name, Version};
 use layers::layout::Layout;
@@ -24,7 +25,7 @@ use layers::plan::Op;
 use layers::plan::boot::Pointers;
 use layers::plan::change::{
     self, Decision, ImageFile, Install, Refusal, Request, State, create_set, delete_set,
-    import_base, pin, rollback, uninstall, unpin,
+    import_base, mark_good, pin, rollback, uninstall, unpin,
 };
 use layers::plan::check::check_change;
 use layers::plan::collect::cleanup;
@@ -45,6 +46,11 @@ struct CaseState {
     good: Option<GenerationId>,
     ran: Option<GenerationId>,
     booted: Option<GenerationId>,
+    /// Starts left, by generation.
+    #[serde(default)]
+    tries: BTreeMap<String, u8>,
+    /// Starts that a new generation gets.
+    attempts: Option<u8>,
     serial: Option<GenerationId>,
     #[serde(default)]
     pinned: Vec<GenerationId>,
@@ -91,13 +97,14 @@ fn manifest(name: Name, version: Version, kind: Kind) -> Manifest {
         size: SIZE,
         dirs: vec!["usr".into()],
         kernels: Vec::new(),
+        marks_good: false,
         requires: Vec::new(),
         required: false,
         deletes: Vec::new(),
     }
 }
 
-/// Reads `NAME VERSION [requires=a,b] [dirs=a,b] [arch=A] [bytes=TITLE-OF-ANOTHER] [base] [required]`.
+/// Reads `NAME VERSION [requires=a,b] [dirs=a,b] [arch=A] [bytes=TITLE-OF-ANOTHER] [base] [marks-good] [required]`.
 fn described(words: &str) -> Manifest {
     let mut words = words.split_whitespace();
     let mut next = || words.next().unwrap();
@@ -115,6 +122,7 @@ fn described(words: &str) -> Manifest {
                 manifest.dirs = ["etc", "usr", "var"].map(str::to_owned).to_vec();
                 manifest.kernels = vec!["6.12.57".into()];
             }
+            ("marks-good", _) => manifest.marks_good = true,
             ("required", _) => manifest.required = true,
             (other, _) => panic!("{other}: no property of an image"),
         }
@@ -132,6 +140,8 @@ fn load(case: &Path, layout: &Layout) -> State {
             ran: read.ran,
         },
         booted: read.booted,
+        tries: read.tries.iter().map(|(id, left)| (id.parse().unwrap(), Attempts(*left))).collect(),
+        attempts: read.attempts.map(Attempts),
         serial: read.serial,
         pinned: read.pinned.into_iter().collect(),
         etc_uppers: read.etc_uppers.into_iter().collect(),
@@ -150,6 +160,7 @@ fn load(case: &Path, layout: &Layout) -> State {
         manifests.push(Manifest {
             dirs: base.dirs.clone(),
             kernels: base.kernels.clone(),
+            marks_good: base.marks_good,
             ..manifest(base.name.clone(), base.version.clone(), Kind::Base)
         });
         manifests.extend(generation.layers.iter().map(|layer| Manifest {
@@ -171,13 +182,17 @@ fn load(case: &Path, layout: &Layout) -> State {
     state
 }
 
-/// Reads `change`: verb and words on the first line; for `install` and `import` a line `file …` or `name …` for each
+/// Reads `change`: verb and words on the first line, with `once` at its end for --try-once; for `install` and `import` a line `file …` or `name …` for each
 /// image.
 fn decide(text: &str, state: &State, layout: &Layout) -> Result<Decision, Refusal> {
     let mut lines = text.lines();
     let asked = lines.next().unwrap().to_owned();
-    let request = &Request { time: "2026-11-21T09:00:00Z".into(), asked: asked.clone() };
-    let (verb, words) = asked.split_once(' ').unwrap_or((&asked, ""));
+    let (words, once) = match asked.strip_suffix(" once") {
+        Some(words) => (words, true),
+        None => (asked.as_str(), false),
+    };
+    let request = &Request { time: "2026-11-21T09:00:00Z".into(), asked: asked.clone(), once };
+    let (verb, words) = words.split_once(' ').unwrap_or((words, ""));
     let words: Vec<&str> = words.split_whitespace().collect();
     let names = |words: &[&str]| words.iter().map(|word| word.parse().unwrap()).collect::<Vec<_>>();
     let id = || words[0].parse::<GenerationId>().unwrap();
@@ -210,6 +225,7 @@ fn decide(text: &str, state: &State, layout: &Layout) -> Result<Decision, Refusa
         }
         "delete" => delete_set(state, layout, &words[0].parse().unwrap(), request),
         "rollback" => rollback(state, layout, words.first().map(|_| id()), request),
+        "mark-good" => mark_good(state, layout, id(), request),
         "pin" => pin(state, layout, id(), request),
         "unpin" => unpin(state, layout, id(), request),
         "cleanup" => cleanup(state, layout, words[0].parse().unwrap(), request),
@@ -271,7 +287,7 @@ fn one_layer_more_than_fits_is_refused_before_anything_is_written() {
     let room = LAYERS_MAX - state.start().unwrap().layers.len();
     let install = |count: usize| {
         let files = (0..count).map(|number| file(&format!("many{number} 1"))).collect();
-        let request = Request { time: "t".into(), asked: "install".into() };
+        let request = Request { time: "t".into(), asked: "install".into(), once: false };
         change::install(&state, &layout, &Install { files, ..Install::default() }, &request)
     };
     check_change(&install(room).unwrap().plan, &layout).unwrap();

@@ -69,6 +69,7 @@ fn image(file: &str, name: &str, version: &str, kind: Kind, requires: &[&str]) -
         digest: stage::hash(&path, &mut |_| {}).unwrap(),
         dirs: vec!["usr".into()],
         kernels: Vec::new(),
+        marks_good: false,
         requires: requires.iter().map(|name| name.parse().unwrap()).collect(),
         required: false,
         deletes: Vec::new(),
@@ -118,7 +119,7 @@ fn make_set(set: &'static str, members: &'static [&str]) -> Box<Verb> {
 }
 
 fn request() -> Request {
-    Request { time: "2026-11-21T09:00:00Z".into(), asked: "test".into() }
+    Request { time: "2026-11-21T09:00:00Z".into(), asked: "test".into(), once: false }
 }
 
 /// Decides and carries out under the lock, as the command does, stopping before an operation if one is given.

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use layers::attempts::Attempts;
 use layers::cmdline::{BootRequest, DeviceSpec};
 use layers::generation::{Base, Generation, Layer, SCHEMA};
 use layers::id::{Digest, GenerationId, Name, SetName, Version};
@@ -17,7 +18,8 @@ use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
 use layers::manifest::{Kind, Manifest};
 use layers::plan::boot::{
-    BootFacts, Choices, EtcSource, Pointers, UpperFacts, candidates, missing_choice, plan_boot,
+    BootFacts, Choices, EtcSource, Pointers, UpperFacts, candidates, missing_choice, passed_over,
+    plan_boot,
 };
 use layers::plan::check::check_boot;
 use layers::plan::{Access, Op, Plan};
@@ -118,12 +120,12 @@ prop_compose! {
         name in name(), version in version(), base in any::<bool>(), architecture in ".{0,9}",
         format in format(), size in 0..=i64::MAX as u64, digest in digest(), dirs in dirs(),
         kernels in vec(".{0,9}", 0..3), requires in vec(name(), 0..3), required in any::<bool>(),
-        deletes in vec(".{0,9}", 0..3),
+        deletes in vec(".{0,9}", 0..3), marks_good in any::<bool>(),
     ) -> Manifest {
         let kind = if base { Kind::Base } else { Kind::Layer };
         Manifest {
             schema: layers::manifest::SCHEMA, name, version, kind, architecture, format, size,
-            digest, dirs, kernels, requires, required, deletes,
+            digest, dirs, kernels, marks_good, requires, required, deletes,
         }
     }
 }
@@ -150,15 +152,15 @@ fn generation() -> impl Strategy<Value = Generation> {
             let members = || subsequence(names.clone(), 0..=names.len());
             let sets = btree_map(few_names().prop_map(|name| set(name.as_str())), members(), 0..3);
             let rest = (id(), proptest::option::of(id()), ".{0,9}", policy());
-            let base = (version(), digest(), dirs(), vec("[0-9a-z.+-]{1,9}", 0..3));
+            let base = (version(), digest(), dirs(), vec("[0-9a-z.+-]{1,9}", 0..3), any::<bool>());
             (Just(layers), members(), sets, rest, base)
         })
         .prop_map(|(layers, default, mut sets, rest, base)| {
             let (id, parent, reason, writable) = rest;
-            let (version, digest, dirs, kernels) = base;
+            let (version, digest, dirs, kernels, marks_good) = base;
             sets.insert(SetName::default_set(), default);
             let name = "debian".parse().unwrap();
-            let base = Base { name, version, digest, dirs, kernels };
+            let base = Base { name, version, digest, dirs, kernels, marks_good };
             let (schema, created) = (SCHEMA, "2026-11-21T09:00:00Z".to_owned());
             Generation { schema, id, parent, created, reason, base, layers, sets, writable }
         })
@@ -248,10 +250,10 @@ fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
         uppers,
         (unbindable, unusable, why(), reset),
         [pointer(), pointer(), pointer(), pointer()],
-        proptest::option::weighted(0.5, select(kernels)),
+        (proptest::option::weighted(0.5, select(kernels)), proptest::option::of(any::<u8>())),
         why(),
     )
-        .prop_map(move |(images, uppers, faults, pointers, kernel, read_only)| {
+        .prop_map(move |(images, uppers, faults, pointers, (kernel, attempts), read_only)| {
             let looked = digests.iter().copied().zip(images);
             let (etc, source, var, home) = uppers;
             let (unbindable, unusable, underivable, reset) = faults;
@@ -272,6 +274,7 @@ fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
                 reset: reset.map(Reset::parse),
                 machine_id: MachineId::derive("4C4C4544-0042-3510-8052-B4C04F4A5931", "a"),
                 pointers: Pointers { default, next, good, ran },
+                attempts: attempts.map(Attempts),
                 kernel,
                 read_only,
             }
@@ -431,17 +434,20 @@ proptest! {
 
     #[test]
     fn candidates_are_every_generation_once(
-        line in cmdline(), ids in btree_set(id(), 0..6), parent in proptest::option::of(id()), pointers in [proptest::option::of(id()), proptest::option::of(id()), proptest::option::of(id())],
+        line in cmdline(), ids in btree_set(id(), 0..6), used_up in btree_set(id(), 0..6), parent in proptest::option::of(id()), pointers in [proptest::option::of(id()), proptest::option::of(id()), proptest::option::of(id())],
     ) {
         let [default, next, good] = pointers;
         let pointers = Pointers { default, next, good, ran: None };
         let request = BootRequest::parse(&line);
-        let choices = Choices { pointers, ids, parent };
+        let choices = Choices { pointers, ids, parent, used_up };
         let order = candidates(&request, &choices);
         let distinct: BTreeSet<_> = order.iter().copied().collect();
         prop_assert_eq!(distinct.len(), order.len());
         prop_assert!(choices.ids.is_subset(&distinct));
         let _ = missing_choice(&request, &choices);
+        if let Some(passed) = passed_over(&request, &choices) {
+            prop_assert!(order.iter().position(|id| *id == passed) > Some(0));
+        }
     }
 
     #[test]
@@ -460,7 +466,8 @@ proptest! {
             }
             return Ok(());
         };
-        let whole = Plan { ops: [boot.plan.ops.clone(), boot.records.ops.clone()].concat() };
+        let whole = [boot.claims.ops.clone(), boot.plan.ops.clone(), boot.records.ops.clone()];
+        let whole = Plan { ops: whole.concat() };
         prop_assert_eq!(check_boot(&whole, &paths), Ok(()));
         check_layers(&generation, &facts, &boot.layers);
         let modes: BTreeMap<Dir, Mode> = boot.writable.iter().map(|w| (w.dir, w.mode)).collect();

@@ -17,7 +17,7 @@ use layers::manifest::{Kind, Manifest, SCHEMA};
 use layers::plan::Op;
 use layers::plan::change::{
     Decision, ImageFile, Install, Refusal, Request, State, create_set, delete_set, import_base,
-    install, pin, rollback, uninstall, unpin,
+    install, mark_good, pin, rollback, uninstall, unpin,
 };
 use layers::plan::check::check_change;
 use layers::plan::collect::{cleanup, protected};
@@ -45,11 +45,12 @@ enum Event {
     Pin(u32),
     Unpin(u32),
     Cleanup(usize),
-    /// The machine starts and runs what the pointers say; then, perhaps, somebody calls it good.
+    /// The machine starts and runs what the pointers say.
     Boot {
-        good: bool,
         running: bool,
     },
+    /// What runs is marked good.
+    MarkGood,
     /// A generation is to be tried once.
     Try(u32),
     /// An image is cut short or lost, as a careless administrator or a bad disk does it.
@@ -74,7 +75,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1..30_u32).prop_map(Event::Pin),
         1 => (1..30_u32).prop_map(Event::Unpin),
         3 => (0..4_usize).prop_map(Event::Cleanup),
-        4 => any::<(bool, bool)>().prop_map(|(good, running)| Event::Boot { good, running }),
+        4 => any::<bool>().prop_map(|running| Event::Boot { running }),
+        2 => Just(Event::MarkGood),
         1 => (1..30_u32).prop_map(Event::Try),
         1 => (0..9_usize, any::<bool>()).prop_map(|(which, gone)| Event::Lose(which, gone)),
     ]
@@ -104,6 +106,7 @@ fn image(name: &str, version: u8, kind: Kind, requires: &[&str]) -> ImageFile {
         digest: Digest::new(bytes),
         dirs: vec!["usr".into()],
         kernels: Vec::new(),
+        marks_good: kind == Kind::Base && version.is_multiple_of(2),
         requires: names(requires).into_iter().filter(|need| need.as_str() != name).collect(),
         required: false,
         deletes: Vec::new(),
@@ -112,7 +115,8 @@ fn image(name: &str, version: u8, kind: Kind, requires: &[&str]) -> ImageFile {
 }
 
 fn decide(event: &Event, state: &State, layout: &Layout) -> Result<Decision, Refusal> {
-    let request = &Request { time: "t".into(), asked: format!("{event:?}") };
+    let once = matches!(event, Event::Try(_));
+    let request = &Request { time: "t".into(), asked: format!("{event:?}"), once };
     match event {
         Event::Import { version } => {
             import_base(state, layout, &image("z", *version, Kind::Base, &[]), request)
@@ -139,7 +143,12 @@ fn decide(event: &Event, state: &State, layout: &Layout) -> Result<Decision, Ref
         Event::Pin(number) => pin(state, layout, id(*number), request),
         Event::Unpin(number) => unpin(state, layout, id(*number), request),
         Event::Cleanup(keep) => cleanup(state, layout, *keep, request),
-        Event::Boot { .. } | Event::Try(_) | Event::Lose(..) => {
+        Event::Try(number) => rollback(state, layout, Some(id(*number)), request),
+        Event::MarkGood => match state.booted {
+            Some(id) => mark_good(state, layout, id, request),
+            None => Ok(Decision::unchanged("nobody knows what runs".into())),
+        },
+        Event::Boot { .. } | Event::Lose(..) => {
             Ok(Decision::unchanged("no change of layerctl's".into()))
         }
     }
@@ -148,20 +157,17 @@ fn decide(event: &Event, state: &State, layout: &Layout) -> Result<Decision, Ref
 /// What an event that is no change does to a store.
 fn happen(event: &Event, state: &mut State) {
     match event {
-        Event::Boot { good, running } => {
+        Event::Boot { running } => {
             let pointers = &mut state.pointers;
             let Some(id) = pointers.next.or(pointers.default) else { return };
+            if let Some(left) = state.tries.get_mut(&id) {
+                *left = left.count_off().unwrap_or(*left);
+            }
             pointers.next = None;
             pointers.ran = Some(id);
             // From elsewhere, with --root, nobody knows what runs.
             state.booted = running.then_some(id);
             state.etc_uppers.insert(id);
-            if *good {
-                pointers.good = Some(id);
-            }
-        }
-        Event::Try(number) if state.generations.contains_key(&id(*number)) => {
-            state.pointers.next = Some(id(*number));
         }
         Event::Lose(which, gone) => {
             let Some(digest) = state.images.keys().nth(*which).copied() else { return };
@@ -197,6 +203,16 @@ fn apply(op: &Op, state: &mut State, layout: &Layout) {
         Op::WriteFile { path, text } if *path == layout.default() => {
             state.pointers.default = Some(record(text));
         }
+        Op::WriteFile { path, text } if *path == layout.next() => {
+            state.pointers.next = Some(record(text));
+        }
+        Op::WriteFile { path, text } if *path == layout.good() => {
+            state.pointers.good = Some(record(text));
+        }
+        Op::WriteFile { path, text } if path.starts_with(layout.tries()) => {
+            let id = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            state.tries.insert(id, text.parse().unwrap());
+        }
         Op::WriteFile { path, text } if path.starts_with(layout.pins()) => {
             state.pinned.insert(record(text));
         }
@@ -222,6 +238,8 @@ fn remove(path: &Path, state: &mut State, layout: &Layout) {
         state.generations.remove(&id).unwrap();
     } else if inside == layout.pins() {
         state.pinned.remove(&text.parse().unwrap());
+    } else if inside == layout.tries() {
+        assert!(state.tries.remove(&text.parse().unwrap()).is_some());
     } else if inside == layout.etc_uppers() {
         let id = text.parse().unwrap();
         assert!(!protected(state).contains(&id), "/etc of generation {id} is protected");

@@ -178,6 +178,10 @@ impl Host for LinuxHost<'_> {
         publish::file(path, text).map_err(|error| HostError::io("write", path, error))
     }
 
+    fn overwrite(&mut self, path: &Path, text: &str) -> Result<(), HostError> {
+        publish::overwrite(path, text).map_err(|error| HostError::io("overwrite", path, error))
+    }
+
     fn publish_generation(&mut self, dir: &Path, text: &str) -> Result<(), HostError> {
         publish::directory(dir, "generation.toml", text)
             .map_err(|error| HostError::io("publish", dir, error))

@@ -155,6 +155,11 @@ impl Host for Recorder<'_> {
         self.record(op, |host| host.write_file(path, text))
     }
 
+    fn overwrite(&mut self, path: &Path, text: &str) -> Result<(), HostError> {
+        let op = Op::Overwrite { path: path.into(), text: text.into() };
+        self.record(op, |host| host.overwrite(path, text))
+    }
+
     fn publish_generation(&mut self, dir: &Path, text: &str) -> Result<(), HostError> {
         let op = Op::PublishGeneration { dir: dir.into(), text: text.into() };
         self.record(op, |host| host.publish_generation(dir, text))

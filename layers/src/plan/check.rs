@@ -63,6 +63,9 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
             Op::WriteFile { path, .. } if !is_boot_record(path, &layout) => {
                 return Err("a boot writes only what ran and over what".to_owned());
             }
+            Op::Overwrite { path, .. } if path.parent() != Some(&layout.tries()) => {
+                return Err("a boot overwrites nothing but the attempts that are left".to_owned());
+            }
             Op::Remove { path } if ![layout.reset(), layout.next()].contains(path) => {
                 return Err("a boot takes away only what was asked of it once".to_owned());
             }
@@ -170,7 +173,7 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
         if pointed && !log {
             return Err("it comes after the pointer that makes the change visible".to_owned());
         }
-        let pointer = [layout.default(), layout.good()].contains(path);
+        let pointer = [layout.default(), layout.next(), layout.good()].contains(path);
         let inside = path.parent().unwrap_or(path);
         match op {
             Op::StageImage { to, digest, .. } if *to != layout.image(digest) => {
@@ -185,7 +188,9 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
             Op::Remove { .. } if layout.directories().contains(path) => {
                 return Err("it removes a part of every store".to_owned());
             }
-            Op::Remove { .. } if pointer => return Err("it removes a pointer".to_owned()),
+            Op::Remove { .. } if pointer && *path != layout.next() => {
+                return Err("it removes a pointer".to_owned());
+            }
             Op::AppendLine { .. } if !log => return Err("only the log grows".to_owned()),
             Op::WriteFile { .. } if pointer => pointed = true,
             _ => {}
@@ -205,6 +210,7 @@ fn is_record(path: &Path, inside: &Path, layout: &Layout) -> bool {
         || *path == layout.serial()
         || inside == layout.boot()
         || inside == layout.pins()
+        || inside == layout.tries()
 }
 
 fn each<'a>(

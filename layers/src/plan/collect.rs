@@ -18,7 +18,7 @@ pub fn protected(state: &State) -> BTreeSet<GenerationId> {
 }
 
 /// Decides what to remove: generations that are not protected and not among the `keep` newest, then the images,
-/// manifests and /etc uppers that only they used, and what unfinished changes left behind.
+/// manifests, /etc uppers and attempts that only they used, and what unfinished changes left behind.
 pub fn cleanup(
     state: &State,
     layout: &Layout,
@@ -44,6 +44,8 @@ pub fn cleanup(
     ops.extend(
         stale_uppers.map(|id| Op::Remove { path: layout.etc_uppers().join(id.to_string()) }),
     );
+    let stale_tries = state.tries.keys().filter(|id| !kept.contains(id));
+    ops.extend(stale_tries.map(|id| Op::Remove { path: layout.tries_of(*id) }));
     let loose_images: Vec<_> =
         state.images.iter().filter(|(digest, _)| !reachable.contains(digest)).collect();
     ops.extend(loose_images.iter().map(|(digest, _)| Op::Remove { path: layout.image(digest) }));

@@ -178,6 +178,14 @@ pub enum Op {
         /// What it will hold.
         text: String,
     },
+    /// Put a text in the place of one of the same length, durably. Needs no free block where the file system does not
+    /// copy on write.
+    Overwrite {
+        /// The file, which is there.
+        path: PathBuf,
+        /// What it will hold.
+        text: String,
+    },
     /// Publish a directory that holds one file: made beside, fsynced, renamed.
     PublishGeneration {
         /// The generation's directory.
@@ -277,6 +285,9 @@ impl fmt::Display for Op {
                 line if !line.contains('\n') => write!(f, "write {} {line:?}", path.display()),
                 text => write!(f, "write {} ({} bytes)", path.display(), text.len()),
             },
+            Self::Overwrite { path, text } => {
+                write!(f, "overwrite {} {:?}", path.display(), text.trim_end())
+            }
             Self::PublishGeneration { dir, .. } => write!(f, "publish {}", dir.display()),
             Self::AppendLine { path, line } => write!(f, "append {} {line:?}", path.display()),
             Self::Remove { path } => write!(f, "remove {}", path.display()),

@@ -32,6 +32,8 @@ pub fn generation(
     generation: &Generation,
     facts: &mut BootFacts,
 ) -> Result<(), StoreError> {
+    // What cannot be read is told where the candidates are put in order; it gives no start.
+    facts.attempts = read::attempts(layout, generation.id).and_then(Result::ok);
     etc(layout, generation, facts)?;
     let var = layout.shared_upper(Dir::Var);
     let mut bound = generation.writable.bound_in_var();

@@ -14,6 +14,9 @@ use thiserror::Error;
 use crate::superblock::Format;
 use crate::sys::{self, Backing, KernelError};
 
+/// The unit that marks a boot good; a base without it would use up the attempts of each generation.
+const MARK_GOOD: &str = "usr/lib/systemd/system/layerctl-mark-good.service";
+
 /// Why an image cannot be looked into.
 #[derive(Debug, Error)]
 pub enum InspectError {
@@ -54,6 +57,8 @@ pub struct Contents {
     pub deletes: Vec<String>,
     /// Versions in /usr/lib/modules that have a modules.dep or any module.
     pub kernels: Vec<String>,
+    /// Whether it has the unit that marks boots good.
+    pub marks_good: bool,
     /// The text of /usr/lib/os-release or /etc/os-release, if there is one.
     pub os_release: Option<String>,
 }
@@ -106,6 +111,7 @@ pub fn tree(root: &Path) -> Result<Contents, (PathBuf, io::Error)> {
     contents.deletes.sort_unstable();
     read_top(root, &mut contents).map_err(at(root))?;
     contents.kernels = kernels(root);
+    contents.marks_good = fs::symlink_metadata(root.join(MARK_GOOD)).is_ok();
     contents.os_release = ["usr/lib/os-release", "etc/os-release"]
         .iter()
         .find_map(|path| fs::read_to_string(root.join(path)).ok());

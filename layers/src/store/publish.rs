@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::layout::UNPUBLISHED;
@@ -69,6 +69,20 @@ fn rename_new(temporary: &Path, path: &Path) -> io::Result<()> {
 pub fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
     sync_parent(path)
+}
+
+/// Puts `text` in the place of a text of the same length, durably; refused for any other length. A record is shorter than
+/// a sector, so a reader sees the old or the new.
+pub fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    if file.metadata()?.len() != text.len() as u64 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it has not the length of a record",
+        ));
+    }
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.sync_data()
 }
 
 /// Adds one line to a file, durably; makes it if it is missing.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{StoreError, publish};
+use crate::attempts::{Attempts, NoAttempts};
 use crate::generation::{Generation, GenerationError};
 use crate::id::{Digest, GenerationId};
 use crate::layout::{Layout, SCHEMA};
@@ -77,6 +78,11 @@ pub fn read_state(layout: &Layout, booted: Option<GenerationId>) -> Result<State
     }
     state.booted = booted.filter(|id| state.ids().contains(id));
     state.pinned = entries(&layout.pins())?.iter().filter_map(|name| name.parse().ok()).collect();
+    for id in counted(layout)? {
+        // What cannot be read gives no start, at boot too.
+        let left = attempts(layout, id).and_then(Result::ok).unwrap_or(Attempts(0));
+        state.tries.insert(id, left);
+    }
     state.serial = pointer(&layout.serial()).unwrap_or(None);
     state.etc_uppers = etc_uppers(layout)?;
     images(layout, &mut state)?;
@@ -177,6 +183,20 @@ pub fn pointers(layout: &Layout) -> (Pointers, Vec<(PathBuf, String)>) {
         ran: read(layout.ran()),
     };
     (pointers, damaged)
+}
+
+/// The attempts that a generation has left, where they are counted; the error is a sentence's end.
+pub fn attempts(layout: &Layout, id: GenerationId) -> Option<Result<Attempts, String>> {
+    match text(&layout.tries_of(id)) {
+        Ok(text) => Some(text.parse().map_err(|error: NoAttempts| error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(format!("cannot be read: {error}"))),
+    }
+}
+
+/// Generations whose attempts are counted.
+pub fn counted(layout: &Layout) -> Result<BTreeSet<GenerationId>, StoreError> {
+    Ok(numbers(&mut entries(&layout.tries())?.iter()))
 }
 
 /// What `layerctl reset` asked for; the error says why it is not understood, as the end of a sentence.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attempts::Attempts;
 use crate::id::{Digest, GenerationId};
 use crate::lowers::LowerImages;
 use crate::machine_id::MachineId;
@@ -71,6 +72,8 @@ pub struct BootFacts {
     pub machine_id: Option<MachineId>,
     /// The pointers.
     pub pointers: Pointers,
+    /// The starts that the generation has left; `None` where they are not counted.
+    pub attempts: Option<Attempts>,
     /// The running kernel's release; unknown when the plan is made elsewhere.
     pub kernel: Option<String>,
     /// Why the state file system cannot be written, if it can't.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::{Access, Op, Overlay, Plan};
+use crate::attempts::Attempts;
 use crate::cmdline::{BootRequest, GenerationChoice};
 use crate::generation::{Generation, Layer};
 use crate::id::{Digest, GenerationId, Name};
@@ -59,6 +60,8 @@ pub enum Refusal {
 /// A boot's plan, and what the report says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootPlan {
+    /// What to write down before anything is mounted: whatever this start comes to, it was one.
+    pub claims: Plan,
     /// What to do before the root can be entered.
     pub plan: Plan,
     /// What to write down once the root has proved to be one that can be entered.
@@ -84,6 +87,8 @@ pub struct Choices {
     pub ids: BTreeSet<GenerationId>,
     /// The one that the default was made from, if the default's record can be read.
     pub parent: Option<GenerationId>,
+    /// Those that were started as often as they may be and never marked good.
+    pub used_up: BTreeSet<GenerationId>,
 }
 
 impl Choices {
@@ -94,10 +99,15 @@ impl Choices {
         let parent = self.parent.filter(|parent| self.ids.contains(parent));
         parent.or_else(|| self.ids.range(..default).next_back().copied())
     }
+
+    /// Whether `id` has no start left. One that was marked good needs none.
+    fn is_used_up(&self, id: GenerationId) -> bool {
+        self.used_up.contains(&id) && self.pointers.good != Some(id)
+    }
 }
 
 /// The generations that a boot may try, in order: the one asked for, then next, default, good, then the others newest
-/// first.
+/// first. Those whose attempts are used up come last, unless they are asked for: better one of them than none.
 pub fn candidates(request: &BootRequest, choices: &Choices) -> Vec<GenerationId> {
     let asked = match request.generation {
         GenerationChoice::Default => None,
@@ -106,13 +116,22 @@ pub fn candidates(request: &BootRequest, choices: &Choices) -> Vec<GenerationId>
     };
     let pointers = &choices.pointers;
     let mut order: Vec<GenerationId> = Vec::new();
-    let pointed = [asked, pointers.next, pointers.default, pointers.good].into_iter().flatten();
-    for id in pointed.chain(choices.ids.iter().rev().copied()) {
+    let newest_first = || choices.ids.iter().rev().copied();
+    let fresh = |id: &GenerationId| !choices.is_used_up(*id);
+    let first = [asked, pointers.next, pointers.default.filter(fresh), pointers.good];
+    let last = pointers.default.into_iter().chain(newest_first());
+    for id in first.into_iter().flatten().chain(newest_first().filter(fresh)).chain(last) {
         if !order.contains(&id) {
             order.push(id);
         }
     }
     order
+}
+
+/// The default generation where a boot passes it over, because its attempts are used up.
+pub fn passed_over(request: &BootRequest, choices: &Choices) -> Option<GenerationId> {
+    let default = choices.pointers.default.filter(|id| choices.is_used_up(*id))?;
+    (candidates(request, choices).first() != Some(&default)).then_some(default)
 }
 
 /// What to say when the generation that the command line asks for is not there.
@@ -174,6 +193,7 @@ pub fn plan_boot(
     records.extend(self::records(generation.id, persists(Dir::Etc), facts, &layout, request));
 
     Ok(BootPlan {
+        claims: Plan { ops: claims(generation.id, facts, &layout, request) },
         plan: Plan { ops: plan.ops },
         records: Plan { ops: records },
         layers: layers.iter().map(|(layer, _)| layer.name.clone()).collect(),
@@ -221,6 +241,23 @@ fn root(generation: &Generation, layers: &[(&Layer, Format)], paths: &BootPaths)
     })
 }
 
+/// What a start takes for itself before anything else is done: one of the generation's attempts, and what was to be tried
+/// once. A kernel that dies in the middle of it has had both.
+fn claims(id: GenerationId, facts: &BootFacts, layout: &Layout, request: &BootRequest) -> Vec<Op> {
+    if facts.read_only.is_some() || request.writes_nothing() {
+        return Vec::new();
+    }
+    let mut ops = Vec::new();
+    let counted = facts.attempts.filter(|_| facts.pointers.good != Some(id));
+    if let Some(left) = counted.and_then(Attempts::count_off) {
+        ops.push(Op::Overwrite { path: layout.tries_of(id), text: left.record() });
+    }
+    if facts.pointers.next.is_some() {
+        ops.push(Op::Remove { path: layout.next() });
+    }
+    ops
+}
+
 /// What a boot leaves behind in `boot/`: nothing when the same generation ran before.
 fn records(
     id: GenerationId,
@@ -235,9 +272,6 @@ fn records(
     let mut ops = Vec::new();
     if etc_persists && facts.pointers.ran != Some(id) {
         ops.push(Op::WriteFile { path: layout.ran(), text: id.record() });
-    }
-    if facts.pointers.next.is_some() {
-        ops.push(Op::Remove { path: layout.next() });
     }
     ops
 }

@@ -41,6 +41,9 @@ pub fn import_base(
     let (generation, ops) = publish(state, layout, request, draft, &[image])?;
     Ok(Decision {
         plan: super::Plan { ops },
-        summary: vec![format!("base {}", manifest.title()), next_boot(generation.id)],
+        summary: vec![
+            format!("base {}", manifest.title()),
+            next_boot(state, request, generation.id),
+        ],
     })
 }

@@ -63,7 +63,7 @@ pub fn install(
     }
     fit::check(&draft, state, &files)?;
     let (generation, ops) = publish(state, layout, request, draft, &files)?;
-    summary.push(next_boot(generation.id));
+    summary.push(next_boot(state, request, generation.id));
     Ok(Decision { plan: Plan { ops }, summary })
 }
 
@@ -95,7 +95,7 @@ pub fn uninstall(
     let gone = start.layers.iter().filter(|old| draft.layers.iter().all(|l| l.name != old.name));
     let mut summary: Vec<String> = gone.map(|layer| format!("removed {}", layer.title())).collect();
     let (generation, ops) = publish(state, layout, request, draft, &[])?;
-    summary.push(next_boot(generation.id));
+    summary.push(next_boot(state, request, generation.id));
     Ok(Decision { plan: Plan { ops }, summary })
 }
 

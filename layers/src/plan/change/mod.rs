@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::boot::{Choices, Pointers};
 use super::{Op, Plan};
+use crate::attempts::Attempts;
 use crate::generation::{self, Generation};
 use crate::id::{Digest, GenerationId};
 use crate::layout::Layout;
@@ -18,6 +19,7 @@ use crate::policy::Policy;
 
 mod base;
 mod fit;
+mod good;
 mod install;
 mod pointer;
 mod policy;
@@ -25,6 +27,7 @@ mod reset;
 mod sets;
 
 pub use base::import_base;
+pub use good::mark_good;
 pub use install::{Install, install, uninstall};
 pub use pointer::{pin, rollback, unpin};
 pub use policy::apply_policy;
@@ -42,6 +45,8 @@ pub struct State {
     pub pointers: Pointers,
     /// Pointers that are there but cannot be read: path and reason.
     pub damaged_pointers: Vec<(PathBuf, String)>,
+    /// Generations that were not marked good, with the starts that they have left.
+    pub tries: BTreeMap<GenerationId, Attempts>,
     /// Generations that cleanup keeps.
     pub pinned: BTreeSet<GenerationId>,
     /// The generation that runs now, if it is one of this store.
@@ -58,6 +63,9 @@ pub struct State {
     pub leftovers: Vec<PathBuf>,
     /// The policy that a new generation gets; without one it gets that of the generation that it is made from.
     pub policy: Option<Policy>,
+    /// The starts that a new generation gets, as the administrator wants it; without, [`Attempts::NEW`] where its base
+    /// marks boots good, and no count where it does not.
+    pub attempts: Option<Attempts>,
 }
 
 /// An image file that is to enter the store.
@@ -76,6 +84,8 @@ pub struct Request {
     pub time: String,
     /// The command as it was asked for, on one line: `install htop`.
     pub asked: String,
+    /// Whether the generation is to boot a single time, and then the default one again.
+    pub once: bool,
 }
 
 /// A decision: what will be done, and what people are told.
@@ -181,6 +191,7 @@ impl State {
             pointers: self.pointers,
             ids: self.ids(),
             parent: default.and_then(|generation| generation.parent),
+            used_up: self.used_up(),
         }
     }
 
@@ -188,6 +199,20 @@ impl State {
     pub fn rollback_target(&self) -> Option<GenerationId> {
         let ids = self.generations.keys().copied().collect();
         Choices { ids, ..self.choices() }.previous()
+    }
+
+    /// Generations that have no start left.
+    fn used_up(&self) -> BTreeSet<GenerationId> {
+        self.tries.iter().filter(|(_, left)| left.are_used_up()).map(|(id, _)| *id).collect()
+    }
+
+    /// The starts that a new generation on `base` gets; `None` where they are not counted.
+    fn new_attempts(&self, base: &generation::Base) -> Option<Attempts> {
+        match self.attempts {
+            Some(none) if none.are_used_up() => None,
+            Some(wanted) => Some(wanted),
+            None => base.marks_good.then_some(Attempts::NEW),
+        }
     }
 
     /// A number that no generation of this store ever had.
@@ -232,6 +257,7 @@ fn publish(
     draft: Draft,
     new_images: &[&ImageFile],
 ) -> Result<(Generation, Vec<Op>), Refusal> {
+    check_once(state, request)?;
     let id = state.new_id()?;
     let generation = Generation {
         schema: generation::SCHEMA,
@@ -254,6 +280,9 @@ fn publish(
     let mut ops: Vec<Op> =
         new_images.iter().flat_map(|image| stage(state, layout, image)).collect();
     ops.push(Op::WriteFile { path: layout.serial(), text: id.record() });
+    if let Some(attempts) = state.new_attempts(&generation.base) {
+        ops.push(Op::WriteFile { path: layout.tries_of(id), text: attempts.record() });
+    }
     ops.push(Op::PublishGeneration { dir: layout.generation(id), text: generation.to_string() });
     ops.extend(point(state, layout, request, id));
     Ok((generation, ops))
@@ -302,8 +331,23 @@ fn stage(state: &State, layout: &Layout, image: &ImageFile) -> Vec<Op> {
     ops
 }
 
-/// What makes `id` the generation to boot.
+/// A generation that boots a single time needs one that boots afterwards.
+fn check_once(state: &State, request: &Request) -> Result<(), Refusal> {
+    if !request.once || state.pointers.default.is_some() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "no generation is the default one, so there is none to boot after a single try",
+        "leave --try-once out",
+    ))
+}
+
+/// What makes `id` the generation to boot, or the one to boot once.
 fn point(state: &State, layout: &Layout, request: &Request, id: GenerationId) -> Vec<Op> {
+    if request.once {
+        let next = Op::WriteFile { path: layout.next(), text: id.record() };
+        return vec![next, log(layout, request, id)];
+    }
     let mut ops = Vec::new();
     // A generation to try once was asked for before this change: it no longer is what the next boot shall take.
     if state.pointers.next.is_some() {
@@ -323,6 +367,13 @@ fn log(layout: &Layout, request: &Request, id: GenerationId) -> Op {
 }
 
 /// What to say at the end of a change that made a generation.
-fn next_boot(id: GenerationId) -> String {
-    format!("generation {id} will boot next; the running system is unchanged")
+fn next_boot(state: &State, request: &Request, id: GenerationId) -> String {
+    match state.pointers.default.filter(|_| request.once) {
+        Some(default) => {
+            format!(
+                "generation {id} will boot once, then generation {default} again; the running system is unchanged"
+            )
+        }
+        None => format!("generation {id} will boot next; the running system is unchanged"),
+    }
 }

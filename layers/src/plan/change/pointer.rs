@@ -1,6 +1,7 @@
 //! `layerctl rollback`, `pin` and `unpin`: which generation boots and which are kept. No image byte is written.
 
-use super::{Decision, Plan, Refusal, Request, State, log, next_boot, point};
+use super::{Decision, Plan, Refusal, Request, State, check_once, log, next_boot, point};
+use crate::attempts::Attempts;
 use crate::id::GenerationId;
 use crate::layout::Layout;
 use crate::plan::Op;
@@ -22,6 +23,7 @@ pub fn rollback(
             ));
         }
     };
+    check_once(state, request)?;
     let generation = state.readable(target)?;
     if let Some(digest) = generation.digests().find(|digest| !state.is_whole(digest)) {
         return Err(Refusal::new(
@@ -33,13 +35,26 @@ pub fn rollback(
             "choose another one: layerctl rollback ID",
         ));
     }
-    if state.pointers.default == Some(target) && state.pointers.next.is_none() {
-        return Ok(Decision::unchanged(format!("generation {target} is the default already")));
+    let used_up = state.tries.get(&target).is_some_and(|left| left.are_used_up());
+    let pointers = &state.pointers;
+    let (there, what) = match request.once {
+        true => (pointers.next == Some(target), "boots next, once, already"),
+        false => (
+            pointers.default == Some(target) && pointers.next.is_none() && !used_up,
+            "is the default already",
+        ),
+    };
+    if there {
+        return Ok(Decision::unchanged(format!("generation {target} {what}")));
     }
-    Ok(Decision {
-        plan: Plan { ops: point(state, layout, request, target) },
-        summary: vec![next_boot(target)],
-    })
+    let mut ops = Vec::new();
+    // Somebody wants it all the same: it gets its starts anew.
+    if used_up && !request.once {
+        let attempts = state.new_attempts(&generation.base).unwrap_or(Attempts::NEW);
+        ops.push(Op::WriteFile { path: layout.tries_of(target), text: attempts.record() });
+    }
+    ops.extend(point(state, layout, request, target));
+    Ok(Decision { plan: Plan { ops }, summary: vec![next_boot(state, request, target)] })
 }
 
 /// Decides how cleanup is kept from removing `id`.

@@ -29,7 +29,7 @@ pub fn apply_policy(
         plan: Plan { ops },
         summary: vec![
             format!("the policy of {} changes", changed.join(" and ")),
-            next_boot(generation.id),
+            next_boot(state, request, generation.id),
         ],
     })
 }

@@ -48,7 +48,7 @@ pub fn create_set(
     let (generation, ops) = publish(state, layout, request, draft, &[])?;
     Ok(Decision {
         plan: Plan { ops },
-        summary: vec![format!("created set {set}"), next_boot(generation.id)],
+        summary: vec![format!("created set {set}"), next_boot(state, request, generation.id)],
     })
 }
 
@@ -77,6 +77,6 @@ pub fn delete_set(
     let (generation, ops) = publish(state, layout, request, draft, &[])?;
     Ok(Decision {
         plan: Plan { ops },
-        summary: vec![format!("deleted set {set}"), next_boot(generation.id)],
+        summary: vec![format!("deleted set {set}"), next_boot(state, request, generation.id)],
     })
 }
