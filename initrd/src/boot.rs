@@ -97,10 +97,9 @@ pub fn boot(
     facts.machine_id = machine.machine_id;
     let order = candidates(request, &choices);
     let mut failed = Vec::new();
-    if let Some(id) = passed_over(request, &choices) {
-        let why = "its attempts are used up: it was never marked good".to_owned();
-        error!("generation {id} is passed over: {why}{}", Next(order.first()));
-        failed.push(FailedCandidate { id, why });
+    if let Some(passed) = passed_over(request, &choices) {
+        error!("generation {} is passed over: {}{}", passed.id, passed.why, Next(order.first()));
+        failed.push(passed);
     }
     for (place, &id) in order.iter().enumerate() {
         let attempt = Attempt { request, paths, layout: &layout, id };
@@ -241,11 +240,10 @@ impl Attempt<'_> {
         loop {
             let mut plan = plan_boot(self.request, &generation, &facts, self.paths)
                 .map_err(|refusal| refusal.to_string())?;
-            let whole = [&plan.claims, &plan.plan, &plan.records].map(|plan| plan.ops.as_slice());
-            check_boot(&Plan { ops: whole.concat() }, self.paths)
-                .map_err(|fault| fault.to_string())?;
+            let whole = plan.whole();
+            check_boot(&whole, self.paths).map_err(|fault| fault.to_string())?;
             if self.request.show_plan {
-                whole.concat().iter().for_each(|op| warn!("plan: {op}"));
+                whole.ops.iter().for_each(|op| warn!("plan: {op}"));
                 plan.presets.iter().for_each(|presets| warn!("plan: {presets}"));
             }
             let unclaimed =

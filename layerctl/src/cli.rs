@@ -82,6 +82,10 @@ pub(crate) enum Command {
     History(Reading),
     /// Boot an earlier generation next
     Rollback(Rollback),
+    /// Say that a generation works, so that its starts are no longer counted
+    MarkGood(MarkGood),
+    /// Run the health checks that decide whether this boot is a good one
+    Health(Health),
     /// Keep cleanup from removing a generation
     Pin(Pin),
     /// Let cleanup remove a generation again
@@ -105,7 +109,7 @@ impl Command {
     pub(crate) fn writes(&self) -> bool {
         match self {
             Self::Status(_) | Self::History(_) | Self::Verify(_) | Self::Plan(_) => false,
-            Self::Completions(_) | Self::Man(_) => false,
+            Self::Completions(_) | Self::Man(_) | Self::Health(_) => false,
             Self::Set(set) => matches!(set, Set::Create(_) | Set::Delete(_)),
             Self::Etc(etc) => matches!(etc, Etc::Reset(_) | Etc::Take(_) | Etc::Sync(_)),
             Self::Policy(policy) => policy.verb.is_some(),
@@ -121,6 +125,16 @@ pub(crate) struct Writing {
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// What a command takes that chooses what boots next.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Pointing {
+    /// Boot it a single time; the boot after that takes the present default again
+    #[arg(long)]
+    pub(crate) try_once: bool,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
 }
 
 /// What every command that only reads takes.
@@ -154,7 +168,7 @@ pub(crate) struct BaseImport {
     #[command(flatten)]
     pub(crate) naming: Naming,
     #[command(flatten)]
-    pub(crate) writing: Writing,
+    pub(crate) pointing: Pointing,
 }
 
 /// Name and version for an image without a manifest.
@@ -256,7 +270,7 @@ pub(crate) struct Install {
     #[command(flatten)]
     pub(crate) naming: Naming,
     #[command(flatten)]
-    pub(crate) writing: Writing,
+    pub(crate) pointing: Pointing,
 }
 
 /// Arguments of `uninstall`.
@@ -266,7 +280,7 @@ pub(crate) struct Uninstall {
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
     #[command(flatten)]
-    pub(crate) writing: Writing,
+    pub(crate) pointing: Pointing,
 }
 
 /// Verbs of `set`.
@@ -319,7 +333,25 @@ pub(crate) struct Rollback {
     #[arg(value_name = "ID")]
     pub(crate) id: Option<GenerationId>,
     #[command(flatten)]
+    pub(crate) pointing: Pointing,
+}
+
+/// Arguments of `mark-good`.
+#[derive(Debug, Args)]
+pub(crate) struct MarkGood {
+    /// The generation [default: the one that runs]
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<GenerationId>,
+    #[command(flatten)]
     pub(crate) writing: Writing,
+}
+
+/// Arguments of `health`.
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Run the executables in DIR in place of this machine's checks
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// Arguments of `pin` and `unpin`.

@@ -5,12 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use layers::config::Config;
 use layers::exec::{self, Failure};
 use layers::host::LinuxHost;
 use layers::layout::{BootPaths, Layout};
 use layers::plan::change::{Decision, Refusal, Request, State};
 use layers::plan::{Op, Plan, check};
-use layers::policy::{Dir, Mode, Policy};
+use layers::policy::{Dir, Mode};
 use layers::report::{BootReport, WritableMount};
 use layers::store::{self, lock::Lock, stage};
 
@@ -150,6 +151,12 @@ impl Context {
         Request { time: self.environment.time.clone(), asked: asked.into(), once: false }
     }
 
+    /// The words of a change that boots its generation a single time if `once`.
+    pub(crate) fn request_once(&self, asked: impl Into<String>, once: bool) -> Request {
+        let asked = asked.into() + if once { " --try-once" } else { "" };
+        Request { once, ..self.request(asked) }
+    }
+
     /// Makes a change that may make a generation, which gets the policy that the administrator wants: as
     /// [`Context::change`].
     pub(crate) fn make_generation(
@@ -157,7 +164,7 @@ impl Context {
         dry_run: bool,
         decide: impl FnOnce(&Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
-        self.change_with(dry_run, self.config()?.map(|file| file.config.writable), decide)
+        self.change_with(dry_run, self.config()?.map(|file| file.config), decide)
     }
 
     /// Makes a change, or with `dry_run` prints what it would do and writes nothing, not even the lock.
@@ -172,14 +179,15 @@ impl Context {
     fn change_with(
         &self,
         dry_run: bool,
-        policy: Option<Policy>,
+        config: Option<Config>,
         decide: impl FnOnce(&Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
         let layout = store::open(&self.mount_point())?;
         let _lock = if dry_run { None } else { Some(Lock::acquire(&layout)?) };
         // Without the report nobody knows which generation runs, and cleanup would not keep it.
         let mut store = Self::read_opened(layout, self.report()?)?;
-        store.state.policy = policy;
+        store.state.attempts = config.as_ref().and_then(|config| config.boot.attempts);
+        store.state.policy = config.map(|config| config.writable);
         let decision = decide(&store)?;
         check::check_change(&decision.plan, &store.layout)?;
         if decision.is_unchanged() {

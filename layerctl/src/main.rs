@@ -13,6 +13,7 @@ mod context;
 mod environment;
 mod error;
 mod etc;
+mod health;
 mod initramfs;
 mod os_release;
 mod packing;

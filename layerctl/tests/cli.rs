@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests make files, stores and processes")]
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
+mod attempts;
 mod bad_image;
 mod bad_store;
 mod base;

@@ -7,12 +7,13 @@ use layers::report::{BootReport, FailedCandidate, Skipped, WritableMount};
 use crate::world::World;
 
 /// Runs commands in a mount namespace that looks like a machine which booted from `state` with the report boot.json.
-fn booted(world: &World, lines: &[&str]) -> String {
+pub(crate) fn booted(world: &World, lines: &[&str]) -> String {
     let mut script = "exec 2>&1; here=$PWD; mount -t tmpfs none /run
         mkdir -p /run/initramfs/layers/state /run/layers
         mount --bind state /run/initramfs/layers/state
         echo 'quiet layers.skip=tree' >cmdline; mount --bind cmdline /proc/cmdline
-        if [ -e boot.json ]; then cp boot.json /run/layers; fi\n"
+        if [ -e boot.json ]; then cp boot.json /run/layers; fi
+        if [ -e prepare ]; then . ./prepare; fi\n"
         .to_owned();
     for line in lines {
         script += &format!("echo '$ layerctl {line}'; layerctl {line} || echo \"--- exit $?\"\n");

@@ -86,6 +86,23 @@ impl World {
         rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
     }
 
+    /// Writes what the initrd reports when a generation booted and all is well.
+    pub(crate) fn report(&self, generation: &str) {
+        let report = layers::report::BootReport {
+            schema: layers::report::SCHEMA,
+            cmdline: String::new(),
+            generation: generation.parse().unwrap(),
+            layers: Vec::new(),
+            skipped: Vec::new(),
+            problems: Vec::new(),
+            writable: Vec::new(),
+            failed: Vec::new(),
+            steps: Vec::new(),
+        };
+        self.write("boot.json", serde_json::to_string(&report).unwrap());
+    }
+
+    /// Sets permission bits.
     pub(crate) fn chmod(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }

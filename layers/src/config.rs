@@ -14,6 +14,9 @@
 //!
 //! [writable.home]
 //! mode = "ephemeral"
+//!
+//! [boot]
+//! attempts = 3
 //! ```
 //!
 //! A key that is left out has its default; a key that nobody knows is an error.
@@ -23,6 +26,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::attempts::Attempts;
 use crate::policy::Policy;
 
 /// The file's content.
@@ -31,6 +35,24 @@ use crate::policy::Policy;
 pub struct Config {
     /// What happens to writes, in the generations that are made from now on.
     pub writable: Policy,
+    /// How generations are started.
+    #[serde(skip_serializing_if = "Boot::is_default")]
+    pub boot: Boot,
+}
+
+/// The table `[boot]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Boot {
+    /// How often a new generation is started before it is given up, unless it is marked good; 0 for without end. Where
+    /// nothing is said, three times, if the base has the unit that marks boots good.
+    pub attempts: Option<Attempts>,
+}
+
+impl Boot {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why a text is no configuration.
@@ -99,7 +121,19 @@ mod tests {
         assert_eq!(policy.etc.scope, Scope::Shared);
         assert_eq!(policy.home.mode, Mode::Ephemeral);
         assert_eq!(policy.var, Policy::default().var);
-        let config = Config { writable: policy };
+        let config = Config { writable: policy, ..Config::default() };
+        assert_eq!(Config::parse(&config.to_string()), Ok(config));
+    }
+
+    #[test]
+    fn attempts_are_a_small_number() {
+        let attempts = |text: &str| Config::parse(text).map(|config| config.boot.attempts);
+        assert_eq!(attempts("[boot]\nattempts = 7\n"), Ok(Some(Attempts(7))));
+        assert_eq!(attempts("[boot]\n"), Ok(None));
+        for bad in ["-1", "256", "\"3\""] {
+            assert_eq!(place(&format!("[boot]\nattempts = {bad}\n")).0, 2, "{bad}");
+        }
+        let config = Config::parse("[boot]\nattempts = 0\n").unwrap();
         assert_eq!(Config::parse(&config.to_string()), Ok(config));
     }
 

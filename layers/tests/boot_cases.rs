@@ -27,7 +27,7 @@ use layers::plan::boot::{
     candidates, etc_origin, missing_choice, passed_over, plan_boot,
 };
 use layers::plan::check::check_boot;
-use layers::plan::{Op, Plan};
+use layers::plan::Op;
 use layers::policy::{Dir, Scope};
 use layers::reset::Reset;
 use layers::superblock::Format;
@@ -216,8 +216,7 @@ fn outcome(case: &Path) -> Result<String, String> {
     let paths = BootPaths::default();
     let boot =
         plan_boot(&request, &generation, &facts, &paths).map_err(|refusal| refusal.to_string())?;
-    let whole = [boot.claims.ops.clone(), boot.plan.ops.clone(), boot.records.ops.clone()];
-    let whole = Plan { ops: whole.concat() };
+    let whole = boot.whole();
     check_boot(&whole, &paths).unwrap_or_else(|fault| panic!("{}: {fault}", case.display()));
     Ok(show(&boot))
 }
@@ -349,7 +348,8 @@ fn a_generation_without_attempts_comes_last_unless_it_is_asked_for_or_good() {
         let request = BootRequest::parse(cmdline);
         let want: Vec<_> = want.iter().copied().map(id).collect();
         assert_eq!(candidates(&request, &choices), want, "{cmdline} {choices:?}");
-        assert_eq!(passed_over(&request, &choices), passed.map(id), "{cmdline} {choices:?}");
+        let said = passed_over(&request, &choices).map(|passed| passed.id);
+        assert_eq!(said, passed.map(id), "{cmdline} {choices:?}");
     }
 }
 

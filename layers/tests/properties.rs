@@ -446,7 +446,7 @@ proptest! {
         prop_assert!(choices.ids.is_subset(&distinct));
         let _ = missing_choice(&request, &choices);
         if let Some(passed) = passed_over(&request, &choices) {
-            prop_assert!(order.iter().position(|id| *id == passed) > Some(0));
+            prop_assert!(order.iter().position(|id| *id == passed.id) > Some(0));
         }
     }
 
@@ -466,8 +466,7 @@ proptest! {
             }
             return Ok(());
         };
-        let whole = [boot.claims.ops.clone(), boot.plan.ops.clone(), boot.records.ops.clone()];
-        let whole = Plan { ops: whole.concat() };
+        let whole = boot.whole();
         prop_assert_eq!(check_boot(&whole, &paths), Ok(()));
         check_layers(&generation, &facts, &boot.layers);
         let modes: BTreeMap<Dir, Mode> = boot.writable.iter().map(|w| (w.dir, w.mode)).collect();

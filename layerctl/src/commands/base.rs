@@ -22,15 +22,19 @@ pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Er
     let naming = Naming { name: args.naming.name.clone(), version: args.naming.version.clone() };
     // Lives until the plan has been carried out: the image is copied from it.
     let mut packed: Option<TempDir> = None;
-    context.make_generation(args.writing.dry_run, |store| {
+    context.make_generation(args.pointing.writing.dry_run, |store| {
         let image = if args.input.is_dir() {
-            let work = packed.insert(work_directory(context, store, args.writing.dry_run)?);
+            let work =
+                packed.insert(work_directory(context, store, args.pointing.writing.dry_run)?);
             pack(context, &args.input, &naming, work.path())?
         } else {
             admission::admit(context, &store.state, &args.input, Kind::Base, &naming)?
         };
         check_machine(context, &image.manifest)?;
-        let request = context.request(format!("base import {}", image.manifest.title()));
+        let request = context.request_once(
+            format!("base import {}", image.manifest.title()),
+            args.pointing.try_once,
+        );
         Ok(change::import_base(&store.state, &store.layout, &image, &request)?)
     })
 }

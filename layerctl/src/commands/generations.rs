@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use layers::attempts::Attempts;
 use layers::generation::{Base, Generation, Layer};
 use layers::id::{GenerationId, Name, SetName};
 use layers::plan::change::State;
@@ -17,6 +18,8 @@ pub(super) struct GenerationView<'a> {
     booted: bool,
     default: bool,
     pinned: bool,
+    /// Starts left, while it was not marked good; null where they are not counted.
+    attempts_left: Option<Attempts>,
     base: BaseView<'a>,
     layers: Vec<LayerView<'a>>,
     sets: &'a BTreeMap<SetName, Vec<Name>>,
@@ -50,6 +53,7 @@ impl<'a> GenerationView<'a> {
             booted: state.booted == Some(id),
             default: state.pointers.default == Some(id),
             pinned: state.pinned.contains(&id),
+            attempts_left: attempts_left(id, state),
             base: BaseView::new(&generation.base),
             layers: generation.layers.iter().map(LayerView::new).collect(),
             sets: &generation.sets,
@@ -78,6 +82,11 @@ impl<'a> LayerView<'a> {
     }
 }
 
+/// The starts that a generation has left; one that was marked good needs none.
+fn attempts_left(id: GenerationId, state: &State) -> Option<Attempts> {
+    state.tries.get(&id).copied().filter(|_| state.pointers.good != Some(id))
+}
+
 /// What a generation is to the next boots: `default, pinned`.
 pub(super) fn marks(id: GenerationId, state: &State) -> String {
     let pointers = &state.pointers;
@@ -88,5 +97,11 @@ pub(super) fn marks(id: GenerationId, state: &State) -> String {
         (pointers.good == Some(id), "good"),
         (state.pinned.contains(&id), "pinned"),
     ];
-    marks.into_iter().filter_map(|(is, mark)| is.then_some(mark)).collect::<Vec<_>>().join(", ")
+    let attempts = attempts_left(id, state).map(|left| match left {
+        Attempts(0) => "attempts used up".to_owned(),
+        Attempts(1) => "1 attempt left".to_owned(),
+        left => format!("{left} attempts left"),
+    });
+    let marks = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| (*mark).to_owned());
+    marks.chain(attempts).collect::<Vec<_>>().join(", ")
 }

@@ -27,7 +27,7 @@ pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
     }
     let names = typed.into_iter().map(|text| text.parse()).collect::<Result<Vec<Name>, _>>()?;
     let set: Option<SetName> = args.set.as_deref().map(str::parse).transpose()?;
-    context.make_generation(args.writing.dry_run, |store| {
+    context.make_generation(args.pointing.writing.dry_run, |store| {
         let files = files
             .iter()
             .map(|file| admit(context, &store.state, Path::new(file), &naming))
@@ -38,7 +38,8 @@ pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
             asked.push("--replace".to_owned());
         }
         asked.extend(set.iter().map(|set| format!("--set {set}")));
-        let request = context.request(format!("install {}", words(&asked)));
+        let request =
+            context.request_once(format!("install {}", words(&asked)), args.pointing.try_once);
         let install = change::Install { files, names, set, replace: args.replace };
         Ok(change::install(&store.state, &store.layout, &install, &request)?)
     })

@@ -10,11 +10,13 @@ mod cleanup;
 mod completions;
 mod etc;
 mod generations;
+mod health;
 mod history;
 mod init;
 mod initrd;
 mod install;
 mod man;
+mod mark_good;
 mod pin;
 mod plan;
 mod policy;
@@ -43,6 +45,8 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error
         Command::Status(args) => status::run(*args, context),
         Command::History(args) => history::run(*args, context),
         Command::Rollback(args) => rollback::run(args, context),
+        Command::MarkGood(args) => mark_good::run(args, context),
+        Command::Health(args) => health::run(args, context),
         Command::Pin(args) => pin::pin(args, context),
         Command::Unpin(args) => pin::unpin(args, context),
         Command::Cleanup(args) => cleanup::run(args, context),

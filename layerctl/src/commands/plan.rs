@@ -8,7 +8,7 @@ use std::path::Path;
 use layers::cmdline::{BootRequest, GenerationChoice};
 use layers::id::{GenerationId, Name};
 use layers::layout::BootPaths;
-use layers::plan::boot::{BootFacts, BootPlan, candidates, missing_choice, plan_boot};
+use layers::plan::boot::{BootFacts, BootPlan, candidates, missing_choice, passed_over, plan_boot};
 use layers::plan::change::Refusal;
 use layers::plan::check::check_boot;
 use layers::report::{FailedCandidate, Skipped, WritableMount};
@@ -50,7 +50,10 @@ pub(super) fn run(args: &Plan, context: &Context) -> Result<Outcome, Error> {
     let mut known = facts::store(&store.layout);
     known.kernel = kernel(context)?;
     let order = candidates(&request, &choices);
-    let mut failed = Vec::new();
+    let mut failed: Vec<FailedCandidate> = passed_over(&request, &choices).into_iter().collect();
+    for passed in &failed {
+        context.ui.warn(&format!("generation {} is passed over: {}", passed.id, passed.why));
+    }
     for (place, &id) in order.iter().enumerate() {
         match attempt(&store, &request, known.clone(), id) {
             Ok(plan) => {
@@ -82,7 +85,7 @@ fn attempt(
     let generation = read::generation(&store.layout, id)?;
     facts::generation(&store.layout, &generation, &mut known).map_err(|error| error.to_string())?;
     let plan = plan_boot(request, &generation, &known, &paths).map_err(|why| why.to_string())?;
-    check_boot(&plan.plan, &paths).map_err(|fault| fault.to_string())?;
+    check_boot(&plan.whole(), &paths).map_err(|fault| fault.to_string())?;
     Ok(plan)
 }
 
@@ -94,7 +97,8 @@ fn print(
     problems: &[String],
     failed: &[FailedCandidate],
 ) -> Result<(), Error> {
-    let operations = plan.plan.ops.iter().chain(&plan.records.ops).map(ToString::to_string);
+    let whole = plan.whole();
+    let operations = whole.ops.iter().map(ToString::to_string);
     let operations = operations.chain(plan.presets.as_ref().map(ToString::to_string));
     if args.reading.json {
         return context.ui.json(&PlanView {

@@ -53,7 +53,7 @@ fn show(args: &cli::Policy, context: &Context) -> Result<Outcome, Error> {
         context.ui.json(&View { schema: ui::SCHEMA, generation: id, writable: policy, file })?;
         return Ok(Outcome::Done);
     }
-    context.ui.data(Config { writable: policy.clone() }.to_string())?;
+    context.ui.data(Config { writable: policy.clone(), ..Config::default() }.to_string())?;
     context.ui.say(&format!("this is the policy of generation {}", generation.id));
     if let Some(file) = file.filter(|_| differs) {
         context.ui.say(&format!(

@@ -17,6 +17,7 @@ use crate::cli::Reading;
 use crate::context::{Context, Outcome, Store};
 use crate::error::Error;
 use crate::etc::notes::Notes;
+use crate::health;
 use crate::ui::{self, Colour, Ui};
 
 /// All that there is to know, in JSON.
@@ -197,6 +198,10 @@ fn boot(text: &mut String, report: &BootReport, ui: &Ui) {
     );
     problems.extend(report.problems.iter().cloned());
     problems.extend(report.writable.iter().filter_map(writes));
+    let fatal = health::last().into_iter().filter(health::Outcome::is_fatal);
+    problems.extend(fatal.filter_map(|one| {
+        Some(format!("not marked good: {} failed: {}", one.path.display(), one.failure?))
+    }));
     if problems.is_empty() {
         return;
     }

@@ -12,7 +12,7 @@ use crate::generation::{Generation, Layer};
 use crate::id::{Digest, GenerationId, Name};
 use crate::layout::{BootPaths, Layout};
 use crate::policy::{Dir, Mode};
-use crate::report::{Skipped, WritableMount};
+use crate::report::{FailedCandidate, Skipped, WritableMount};
 use crate::superblock::Format;
 use stack::Stack;
 use writable::Writable;
@@ -78,6 +78,14 @@ pub struct BootPlan {
     pub presets: Option<Presets>,
 }
 
+impl BootPlan {
+    /// All that is done, in order.
+    pub fn whole(&self) -> Plan {
+        let parts = [&self.claims, &self.plan, &self.records];
+        Plan { ops: parts.into_iter().flat_map(|part| part.ops.iter().cloned()).collect() }
+    }
+}
+
 /// The generations that a boot can choose among.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choices {
@@ -129,9 +137,10 @@ pub fn candidates(request: &BootRequest, choices: &Choices) -> Vec<GenerationId>
 }
 
 /// The default generation where a boot passes it over, because its attempts are used up.
-pub fn passed_over(request: &BootRequest, choices: &Choices) -> Option<GenerationId> {
-    let default = choices.pointers.default.filter(|id| choices.is_used_up(*id))?;
-    (candidates(request, choices).first() != Some(&default)).then_some(default)
+pub fn passed_over(request: &BootRequest, choices: &Choices) -> Option<FailedCandidate> {
+    let id = choices.pointers.default.filter(|id| choices.is_used_up(*id))?;
+    let why = "its attempts are used up, and it was never marked good".to_owned();
+    (candidates(request, choices).first() != Some(&id)).then_some(FailedCandidate { id, why })
 }
 
 /// What to say when the generation that the command line asks for is not there.
