@@ -95,6 +95,7 @@ pub fn boot(
     facts.kernel.clone_from(&machine.kernel);
     facts.read_only.clone_from(&machine.read_only);
     facts.machine_id = machine.machine_id;
+    facts.hashed = request.verify;
     let order = candidates(request, &choices);
     let mut failed = Vec::new();
     if let Some(passed) = passed_over(request, &choices) {

@@ -315,3 +315,61 @@ fn a_root_without_init_is_left_and_unmounted() {
     let mounts = host.ops.iter().filter(|op| op.mount_point().is_some()).count();
     assert_eq!(host.unmounted.len(), mounts);
 }
+
+#[test]
+fn an_image_of_other_bytes_is_left_where_the_boot_compares_them() {
+    let store = Store::new();
+    let image = store.layout.image(&store.new);
+    let mut bytes = fs::read(&image).unwrap();
+    // Past the superblock: nothing but the digest tells.
+    bytes[100] ^= 1;
+    fs::write(&image, bytes).unwrap();
+    assert_eq!(store.booted("", Recorder::new()), (3, vec![]));
+    let (id, failed) = store.booted("layers.verify", Recorder::new());
+    assert_eq!(id, 1);
+    assert!(failed[0].contains("has other bytes: they hash to "), "{failed:?}");
+}
+
+/// The operations of one boot with three attempts left for generation 3.
+fn counted(store: &Store, mut host: Recorder<'_>) -> (Booted, Vec<String>) {
+    let record = store.layout.tries_of("3".parse().unwrap());
+    fs::write(record, "003\n").unwrap();
+    let find = |_: &Path| Ok(PathBuf::from("/sbin/init"));
+    let booted = store.boot_on("", &mut host, &find).unwrap();
+    (booted, host.ops.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn an_attempt_is_counted_off_once_and_before_the_first_mount() {
+    let store = Store::new();
+    store.point("next", 3);
+    let (booted, ops) = counted(&store, Recorder::new().refuse("/layer/htop"));
+    assert_eq!(booted.report.generation.get(), 3);
+    assert!(
+        ops[0].starts_with("overwrite ") && ops[0].ends_with("boot/tries/3 \"002\""),
+        "{ops:?}"
+    );
+    assert!(ops[1].starts_with("remove ") && ops[1].ends_with("boot/next"), "{ops:?}");
+    let again =
+        ops[2..].iter().filter(|op| op.contains("/boot/tries/") || op.contains("/boot/next"));
+    assert_eq!(again.count(), 0, "the plan was made anew: {ops:?}");
+}
+
+#[test]
+fn an_attempt_that_cannot_be_counted_is_told_and_does_not_cost_the_boot() {
+    let store = Store::new();
+    let (booted, _) = counted(&store, Recorder::new().refuse("overwrite "));
+    assert_eq!(booted.report.generation.get(), 3);
+    assert!(booted.report.problems[0].starts_with("a record of this boot could not be written"));
+}
+
+#[test]
+fn a_count_that_cannot_be_read_gives_no_attempt_and_is_told() {
+    let store = Store::new();
+    fs::write(store.layout.tries_of("3".parse().unwrap()), "").unwrap();
+    let booted = store.boot("", Recorder::new()).unwrap();
+    assert_eq!(booted.report.generation.get(), 2);
+    assert_eq!(booted.report.failed[0].id.get(), 3);
+    let problem = &booted.report.problems[0];
+    assert!(problem.ends_with("boot/tries/3 holds no number of attempts"), "{problem}");
+}

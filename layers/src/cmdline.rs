@@ -172,6 +172,8 @@ pub struct BootRequest {
     pub onfail: OnFail,
     /// Seconds to wait for the state device.
     pub timeout: u64,
+    /// Whether the bytes of each image are compared with its digest before it is mounted.
+    pub verify: bool,
     /// Whether the plan goes to the console.
     pub show_plan: bool,
     /// The program to start instead of /sbin/init.
@@ -194,6 +196,7 @@ impl Default for BootRequest {
             wipe: DirSet::default(),
             onfail: OnFail::default(),
             timeout: DEFAULT_TIMEOUT,
+            verify: false,
             show_plan: false,
             init: None,
             problems: Vec::new(),
@@ -275,8 +278,9 @@ impl BootRequest {
                 self.timeout =
                     value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
             }
+            ("verify", None) => self.verify = true,
             ("plan", None) => self.show_plan = true,
-            ("plan", Some(_)) => return Err("takes no value".to_owned()),
+            ("plan" | "verify", Some(_)) => return Err("takes no value".to_owned()),
             (
                 "generation" | "set" | "add" | "skip" | "onfail" | "timeout" | "state"
                 | "ephemeral.size",

@@ -22,12 +22,12 @@ use layers::id::{Digest, GenerationId};
 use layers::layout::BootPaths;
 use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
+use layers::plan::Op;
 use layers::plan::boot::{
     BootFacts, BootPlan, Choices, EtcOrigin, EtcSource, EtcUppers, Pointers, UpperFacts,
     candidates, etc_origin, missing_choice, passed_over, plan_boot,
 };
 use layers::plan::check::check_boot;
-use layers::plan::Op;
 use layers::policy::{Dir, Scope};
 use layers::reset::Reset;
 use layers::superblock::Format;
@@ -163,6 +163,7 @@ impl Facts {
         let (origin, etc_problem) = etc_origin(generation.id, scope, &pointers, &uppers);
         let shared = |dir, lowers| self.shared_uppers.contains(&dir).then(|| upper(lowers));
         BootFacts {
+            hashed: false,
             images,
             etc: (origin == EtcOrigin::Own).then(|| etc.clone()),
             etc_source: match origin {

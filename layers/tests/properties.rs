@@ -186,6 +186,7 @@ fn cmdline() -> impl Strategy<Value = String> {
         "layers.onfail",
         "layers.timeout",
         "layers.plan",
+        "layers.verify",
         "layers.",
         "layers.other",
         "quiet",
@@ -260,6 +261,7 @@ fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
             let [default, next, good, ran] = pointers;
             let why = || "it is damaged".to_owned();
             BootFacts {
+                hashed: false,
                 images: looked.filter_map(|(digest, image)| Some((digest, image?))).collect(),
                 etc,
                 etc_source: source.map(|(owner, upper)| EtcSource { owner, upper }),

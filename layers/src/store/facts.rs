@@ -55,7 +55,8 @@ pub fn generation(
     let digests: Vec<Digest> = generation.digests().chain(before).collect();
     facts.images.clear();
     for digest in digests {
-        facts.images.entry(digest).or_insert_with(|| image(layout, &digest));
+        let hashed = facts.hashed;
+        facts.images.entry(digest).or_insert_with(|| image(layout, &digest, hashed));
     }
     Ok(())
 }
@@ -104,8 +105,14 @@ fn has_entries(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut listing| listing.next().is_some())
 }
 
-fn image(layout: &Layout, digest: &Digest) -> Result<Format, String> {
-    match stage::superblock(&layout.image(digest)) {
+fn image(layout: &Layout, digest: &Digest, hashed: bool) -> Result<Format, String> {
+    let path = layout.image(digest);
+    match stage::superblock(&path) {
+        Ok(Ok(superblock)) if hashed => match stage::hash(&path, &mut |_| {}) {
+            Ok(is) if is == *digest => Ok(superblock.format),
+            Ok(is) => Err(format!("has other bytes: they hash to {}", is.short())),
+            Err(error) => Err(error.to_string()),
+        },
         Ok(Ok(superblock)) => Ok(superblock.format),
         Ok(Err(damage)) => Err(damage.to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod attempts;
+#[cfg(test)]
 mod conflicts;
 #[cfg(test)]
 mod containers;

@@ -44,6 +44,8 @@ pub struct EtcSource {
 /// What is known of the machine before anything is mounted but the state file system.
 #[derive(Debug, Clone, Default)]
 pub struct BootFacts {
+    /// Whether images whose bytes do not hash to their digest count as damaged: that takes as long as reading them.
+    pub hashed: bool,
     /// Images by digest: their format, or why they cannot be used.
     pub images: BTreeMap<Digest, Result<Format, String>>,
     /// The /etc upper of the generation, if it is there.
