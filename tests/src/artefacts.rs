@@ -139,6 +139,14 @@ impl Artefacts {
     }
 }
 
+/// systemd-boot for a removable disk's EFI/BOOT/BOOTX64.EFI, of the base's release; unpacked now, or taken from the cache.
+pub fn boot_loader(workspace: &Workspace) -> Result<PathBuf, ArtefactsError> {
+    let tree = Tree::build(workspace, Builder::Mmdebstrap)?;
+    let unpacked = packages::unpack(workspace, &tree, &["systemd-boot-efi"])?;
+    let package = unpacked.into_iter().next().map(|package| package.tree).unwrap_or_default();
+    Ok(package.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi"))
+}
+
 fn list(workspace: &Workspace) -> PathBuf {
     workspace.target().join("artefacts.json")
 }

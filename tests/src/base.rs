@@ -3,7 +3,7 @@
 //! ```text
 //! mkosi/mkosi.images/base ─┬→ mmdebstrap ─┐
 //! machine's apt sources  ──┴→ mkosi      ─┴→ base.tar ─┬→ root/ (what is needed outside a VM)
-//!                     the two static programs ─────────┴→ base.squashfs
+//!               the two static programs, units/ ───────┴→ base.squashfs
 //! ```
 
 mod compare;
@@ -20,7 +20,11 @@ use crate::process::{self, ProcessError};
 use crate::programs::Programs;
 use crate::sources::{Sources, SourcesError};
 use crate::workspace::Workspace;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+
+/// Where the project's units are in a tree.
+const UNITS: &str = "usr/lib/systemd/system";
 
 /// Why there is no base.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +124,7 @@ fn kernel_version(root: &Path) -> Result<String, BaseError> {
     }
 }
 
-/// Makes the base image: the tree with the two programs in it, as squashfs.
+/// Makes the base image: the tree with the two programs and their units in it, as squashfs.
 pub fn image(
     workspace: &Workspace,
     tree: &Tree,
@@ -130,7 +134,8 @@ pub fn image(
     let key = Key::new(include_str!("base.rs"))
         .with(tree_key)
         .with(files::read(&programs.init)?)
-        .with(files::read(&programs.layerctl)?);
+        .with(files::read(&programs.layerctl)?)
+        .with_tree(&workspace.units())?;
     let dir = cache::directory(workspace, "image", &key, |dir| {
         let staged = dir.join("programs");
         for (program, place) in [
@@ -141,17 +146,33 @@ pub fn image(
             files::make_dir(to.parent().unwrap_or(&staged))?;
             files::copy(program, &to)?;
         }
+        let units = staged.join(UNITS);
+        files::make_dir(units.parent().unwrap_or(&staged))?;
+        process::run(process::command("cp").arg("-a").arg(workspace.units()).arg(&units))?;
         let tar = dir.join("base.tar");
         files::copy(&tree.tar, &tar)?;
-        let mut append = process::command("tar");
-        append.arg("-rf").arg(&tar).args(["--owner=0", "--group=0", "--numeric-owner"]);
-        append.arg("-C").arg(&staged).args(["usr/bin/layerctl", "usr/lib/layerctl"]);
-        process::run(&mut append)?;
+        append(&tar, &staged)?;
         squash(&tar, &dir.join("base.squashfs"))?;
         files::remove_file(&tar)?;
         Ok::<_, BaseError>(files::remove_tree(&staged)?)
     })?;
     Ok(dir.join("base.squashfs"))
+}
+
+/// Adds to an archive what is below a directory; directories that are in the archive already stay as they are.
+fn append(tar: &Path, staged: &Path) -> Result<(), BaseError> {
+    let mut command = process::command("tar");
+    command.arg("-rf").arg(tar).args(["--owner=0", "--group=0", "--numeric-owner"]);
+    command.args(["--mode=u=rwX,go=rX", "--no-recursion", "-C"]).arg(staged);
+    let listing = process::read(process::command("tar").arg("-tf").arg(tar))?;
+    let there: HashSet<_> = listing.split(|&byte| byte == b'\n').collect();
+    let is_new = |path: &Path| {
+        let name = format!("./{}/", path.display());
+        !there.contains(name.as_bytes())
+    };
+    let added = files::walk(staged)?;
+    let paths = added.iter().filter_map(|path| path.strip_prefix(staged).ok());
+    Ok(process::run(command.args(paths.filter(|path| is_new(path))))?)
 }
 
 /// Level 3 is a quarter larger than level 15 and 25 times as fast to make.

@@ -26,13 +26,18 @@ impl Key {
         self
     }
 
-    /// Adds the names, modes of execution and bytes of the files below a directory.
+    /// Adds the names and bytes of the files below a directory, and the names and targets of the links.
     pub fn with_tree(mut self, dir: &Path) -> Result<Self, FileError> {
         for path in files::walk(dir)? {
-            if files::is_file(&path) {
-                let name = path.strip_prefix(dir).unwrap_or(&path);
-                self = self.with(name.as_os_str().as_encoded_bytes()).with(files::read(&path)?);
-            }
+            let content = if files::is_file(&path) {
+                files::read(&path)?
+            } else if let Some(target) = files::link_target(&path)? {
+                target.as_os_str().as_encoded_bytes().to_owned()
+            } else {
+                continue;
+            };
+            let name = path.strip_prefix(dir).unwrap_or(&path);
+            self = self.with(name.as_os_str().as_encoded_bytes()).with(content);
         }
         Ok(self)
     }

@@ -129,6 +129,15 @@ pub fn is_dir(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|kind| kind.is_dir())
 }
 
+/// Where a symbolic link points to; `None` for anything else.
+pub fn link_target(path: &Path) -> Result<Option<PathBuf>, FileError> {
+    let failed = |e| FileError::new("read", path, e);
+    if !fs::symlink_metadata(path).map_err(failed)?.is_symlink() {
+        return Ok(None);
+    }
+    fs::read_link(path).map(Some).map_err(failed)
+}
+
 /// Makes a file, or empties it, to be written.
 pub fn create(path: &Path) -> Result<fs::File, FileError> {
     fs::File::create(path).map_err(|e| FileError::new("write", path, e))

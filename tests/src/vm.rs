@@ -20,6 +20,9 @@
 mod console;
 mod disk;
 mod early;
+mod esp;
+mod firmware;
+mod gpt;
 mod guest;
 mod plain;
 mod proto;
@@ -27,6 +30,9 @@ mod shell;
 mod write_log;
 
 pub use disk::{DiskError, Filesystem, make_disk};
+pub use esp::Esp;
+pub use firmware::{Firmware, OVMF};
+pub use gpt::{Partition, Purpose, make_gpt};
 pub use guest::Guest;
 pub use shell::{Reply, Shell};
 pub use write_log::WriteLog;
@@ -173,12 +179,20 @@ fn value(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
+/// What a machine starts from.
+#[derive(Debug, Clone)]
+enum Start {
+    /// QEMU itself loads the two and starts the kernel.
+    Kernel { kernel: PathBuf, initrd: PathBuf },
+    /// The firmware looks for a boot loader on the machine's disks.
+    Firmware(Firmware),
+}
+
 /// A machine to be started.
 #[derive(Debug, Clone)]
 pub struct Machine {
     name: String,
-    kernel: PathBuf,
-    initrd: PathBuf,
+    start: Start,
     drives: Vec<Drive>,
     append: Vec<String>,
     memory: u32,
@@ -190,12 +204,24 @@ pub struct Machine {
 impl Machine {
     /// A machine with a kernel and an initramfs. `name` names its directory, target/vm/NAME.
     pub fn new(name: &str, kernel: &Path, initrd: &Path) -> Self {
+        let start = Start::Kernel { kernel: kernel.to_owned(), initrd: initrd.to_owned() };
+        Self::starting_from(start, name).append("console=ttyS0 panic=-1")
+    }
+
+    /// A machine that starts as a real one does, from the first of its disks that has a boot loader.
+    ///
+    /// The entries on the disk say what the kernel's command line is; systemd-boot adds the words of
+    /// [`append`](Self::append) behind them.
+    pub fn firmware(name: &str, firmware: &Firmware) -> Self {
+        Self::starting_from(Start::Firmware(firmware.clone()), name).append("console=ttyS0")
+    }
+
+    fn starting_from(start: Start, name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            kernel: kernel.to_owned(),
-            initrd: initrd.to_owned(),
+            start,
             drives: Vec::new(),
-            append: vec!["console=ttyS0".into(), "panic=-1".into()],
+            append: Vec::new(),
             memory: 1024,
             processors: 1,
             accelerator: None,
@@ -264,14 +290,29 @@ impl Machine {
             .args(["-nodefaults", "-no-user-config", "-M", "q35", "-display", "none"])
             .args(["-cpu", "max", "-accel", &accelerator, "-serial", serial])
             .args(["-smp", &self.processors.to_string(), "-m", &self.memory.to_string()])
-            .arg("-kernel")
-            .arg(&self.kernel)
-            .arg("-initrd")
-            .arg(&self.initrd)
-            .args(["-append", &self.append.join(" ")])
+            .args(self.start_options())
             .args(self.drives.iter().enumerate().flat_map(|(number, drive)| drive.options(number)))
             .args(&self.extra);
         command
+    }
+
+    fn start_options(&self) -> Vec<String> {
+        let words = self.append.join(" ");
+        match &self.start {
+            Start::Kernel { kernel, initrd } => {
+                let (kernel, initrd) = (kernel.display().to_string(), initrd.display().to_string());
+                ["-kernel", &kernel, "-initrd", &initrd, "-append", &words]
+                    .map(str::to_owned)
+                    .into()
+            }
+            Start::Firmware(firmware) => {
+                // A string for systemd-boot in the tables that the firmware hands on (smbios-type-11(7), systemd 256).
+                let extra =
+                    format!("io.systemd.boot.kernel-cmdline-extra={words}").replace(',', ",,");
+                let strings = ["-smbios".to_owned(), format!("type=11,value={extra}")];
+                [firmware.options(), strings.into()].concat()
+            }
+        }
     }
 }
 

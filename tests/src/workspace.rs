@@ -25,6 +25,11 @@ impl Workspace {
         self.root.join("mkosi")
     }
 
+    /// What goes into a base's usr/lib/systemd/system with the programs.
+    pub fn units(&self) -> PathBuf {
+        self.root.join("units")
+    }
+
     /// Everything built or downloaded.
     pub fn target(&self) -> PathBuf {
         self.root.join("target")

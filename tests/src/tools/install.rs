@@ -4,6 +4,7 @@
 use super::{Family, Presence, Rights, Step, TOOLS, Tool, decide};
 use crate::files::{self, FileError};
 use crate::process::{self, ProcessError};
+use crate::vm::OVMF;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -78,6 +79,7 @@ fn is_there(tool: &Tool) -> bool {
     match tool.presence {
         Presence::Program => find_program(tool.name).is_some(),
         Presence::File(path) => files::exists(Path::new(path)),
+        Presence::Firmware => OVMF.iter().any(|(code, _)| files::exists(Path::new(code))),
         // Where the compiler does not find it, it answers with the bare name.
         Presence::StaticLibc => {
             process::read(process::command("cc").arg("-print-file-name=libc.a"))

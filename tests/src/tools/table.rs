@@ -9,6 +9,8 @@ pub enum Presence {
     Program,
     /// This file exists.
     File(&'static str),
+    /// The firmware of UEFI machines is in a place where one of the distributions puts it.
+    Firmware,
     /// The C compiler finds `libc.a`, which static linking needs.
     StaticLibc,
 }
@@ -61,6 +63,7 @@ pub const TOOLS: &[Tool] = &[
     program("mkfs.btrfs", "btrfs-progs", "btrfs-progs", "btrfs-progs"),
     program("mkfs.xfs", "xfsprogs", "xfsprogs", "xfsprogs"),
     program("mkfs.vfat", "dosfstools", "dosfstools", "dosfstools"),
+    program("mcopy", "mtools", "mtools", "mtools"),
     program("sgdisk", "gdisk", "gdisk", "gptfdisk"),
     program("fdisk", "fdisk", "util-linux", "util-linux"),
     program("sfdisk", "fdisk", "util-linux", "util-linux"),
@@ -70,6 +73,13 @@ pub const TOOLS: &[Tool] = &[
     program("depmod", "kmod", "kmod", "kmod"),
     program("strace", "strace", "strace", "strace"),
     program("busybox", "busybox-static", "busybox", "busybox"),
+    Tool {
+        name: "OVMF",
+        presence: Presence::Firmware,
+        debian: "ovmf",
+        fedora: "edk2-ovmf",
+        arch: "edk2-ovmf",
+    },
     Tool {
         name: "debian-archive-keyring",
         presence: Presence::File(ARCHIVE_KEYS),
