@@ -154,7 +154,8 @@ pub fn end(ending: Ending) -> ! {
     }
 }
 
-fn restart(how: RebootMode) {
+/// Writes out what is not on disks yet and calls reboot(2); comes back, with a line in the log, where the kernel refuses.
+pub(crate) fn restart(how: RebootMode) {
     sync();
     let Err(error) = reboot(how);
     log::error!("the kernel does not restart or switch off: {error}");

@@ -6,6 +6,7 @@
 //! modules   drivers by modalias and type    ├→ devices::wait → the state device
 //! probe     superblocks and partitions      ┘
 //! handover  mounts moved, init started             failure       the screen when there is nothing to start
+//! watchdog  armed for the system's init            shutdown      the program again, when the system ends
 //! ```
 //!
 //! The program in `main.rs` runs them in order. Nothing here waits for a while, only for events, and nothing ends the
@@ -22,6 +23,8 @@ pub mod kmsg;
 pub mod modules;
 pub mod presets;
 pub mod probe;
+pub mod shutdown;
 pub mod state;
 pub mod steps;
 pub mod uevent;
+pub mod watchdog;

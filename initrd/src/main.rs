@@ -1,4 +1,5 @@
-//! PID 1 of the initramfs: finds the state file system, boots a generation from it, or says why it cannot.
+//! PID 1 of the initramfs: finds the state file system, boots a generation from it, or says why it cannot. And PID 1 once
+//! more when the system ends: unmounts all that it has mounted.
 
 #![expect(clippy::disallowed_methods, reason = "a program: reads the command line, ends in execve")]
 #![no_main]
@@ -12,9 +13,10 @@ use initrd::{
     failure::{Ending, Failure},
     handover, kmsg,
     modules::Modules,
-    presets, state,
+    presets, shutdown, state,
     steps::Steps,
     uevent::Listener,
+    watchdog,
 };
 use layers::{
     cmdline::BootRequest,
@@ -48,6 +50,9 @@ extern "C" fn main() -> c_int {
         );
         return 1;
     }
+    if let Some(verb) = shutdown::verb(env::args_os()) {
+        shutdown::run(&verb);
+    }
     let mounted = early::mount_all();
     let rate_limit = kmsg::start(LevelFilter::Info);
     let machine = Machine {
@@ -61,13 +66,24 @@ extern "C" fn main() -> c_int {
         .map_err(|error| Failure { problem: Some(error.to_string()), ..Failure::default() })
         .and_then(|()| start(&request, machine, &mut steps));
     let failure = match result {
-        Ok(booted) => hand_over(booted, rate_limit.as_deref()),
+        Ok(booted) => hand_over(booted, request.watchdog, rate_limit.as_deref()),
         Err(failure) => failure,
     };
     let ending = Ending::of(request.onfail, failure::has_shell());
     // The screen goes to the console whatever the log level is; where there is none, nobody can be told.
     let _ = std::io::stderr().write_all(failure::screen(&failure, ending).as_bytes());
     failure::end(ending)
+}
+
+/// What the C library calls when it finds a fault of its own.
+///
+/// Its own function would put the message together by printf(3), in the user's language: 29 KiB that nothing else here
+/// needs. PID 1 ends in either case, and the kernel says so.
+#[cfg(target_feature = "crt-static")]
+#[expect(unsafe_code, reason = "takes the place of the C library's function of this name")]
+#[unsafe(no_mangle)]
+extern "C" fn __assert_fail() -> ! {
+    std::process::abort()
 }
 
 fn read_line(path: &str) -> Option<String> {
@@ -146,6 +162,9 @@ fn find_state(
     let running = machine.kernel.as_deref().ok_or("the kernel does not tell its version")?;
     let mut modules = Modules::open(Path::new("/"), running, &machine.cmdline)
         .map_err(|error| error.to_string())?;
+    if request.watchdog.is_some() {
+        modules.look_for_watchdogs();
+    }
     for error in modules.load_for_boot() {
         error!("{error}");
     }
@@ -187,17 +206,27 @@ fn mount_state(
 }
 
 /// Enters the new root; comes back only with the reason why that failed.
-fn hand_over(mut booted: Booted, rate_limit: Option<&str>) -> Failure {
+fn hand_over(mut booted: Booted, watchdog: Option<u32>, rate_limit: Option<&str>) -> Failure {
+    if let Err(error) = shutdown::prepare() {
+        error!("{error}");
+    }
     info!("starting {}", booted.init.display());
+    // Lives until init is executed, or until it is clear that it can't be.
+    let mut armed = None;
     let (init, presets) = (booted.init.clone(), booted.presets.take());
     let entered = || {
         if let Some(presets) = presets {
             preset(&presets, &mut booted);
         }
+        armed = watchdog.map(watchdog::arm);
+        if let Some(Err(error)) = &armed {
+            error!("{error}");
+        }
         kmsg::stop(rate_limit);
     };
     let root = BootPaths::default().sysroot;
     let Err(error) = handover::hand_over(&root, &init, env::args_os().skip(1), entered);
+    drop(armed);
     Failure { problem: Some(error.to_string()), ..Failure::default() }
 }
 

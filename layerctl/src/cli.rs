@@ -421,8 +421,8 @@ pub(crate) struct Initrd {
     /// The static init program
     #[arg(long, value_name = "FILE", default_value = "/usr/lib/layerctl/layers-init")]
     pub(crate) init: PathBuf,
-    /// What it must deal with: virtio, nvme, ahci, scsi, usb-storage, mmc, pmem, ext4, btrfs, xfs, vfat
-    /// [default: all that the kernel has modules for]
+    /// What it must deal with: virtio, nvme, ahci, scsi, usb-storage, mmc, pmem, ext4, btrfs, xfs, vfat,
+    /// verity, watchdog [default: all that the kernel has modules for]
     #[arg(long = "role", value_name = "ROLE,…", value_delimiter = ',')]
     pub(crate) roles: Vec<String>,
     /// A static shell for layers.onfail=shell

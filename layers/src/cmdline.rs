@@ -174,6 +174,9 @@ pub struct BootRequest {
     pub timeout: u64,
     /// Whether the bytes of each image are compared with its digest before it is mounted.
     pub verify: bool,
+    /// Seconds after which the hardware watchdog resets the machine unless the system's init pings it; without, it is left
+    /// alone, since a system that knows nothing of it would be reset in the middle of its work.
+    pub watchdog: Option<u32>,
     /// Whether the plan goes to the console.
     pub show_plan: bool,
     /// The program to start instead of /sbin/init.
@@ -197,6 +200,7 @@ impl Default for BootRequest {
             onfail: OnFail::default(),
             timeout: DEFAULT_TIMEOUT,
             verify: false,
+            watchdog: None,
             show_plan: false,
             init: None,
             problems: Vec::new(),
@@ -279,11 +283,16 @@ impl BootRequest {
                     value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
             }
             ("verify", None) => self.verify = true,
+            ("watchdog", Some(value)) => {
+                let seconds: u32 =
+                    value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
+                self.watchdog = (seconds > 0).then_some(seconds);
+            }
             ("plan", None) => self.show_plan = true,
             ("plan" | "verify", Some(_)) => return Err("takes no value".to_owned()),
             (
                 "generation" | "set" | "add" | "skip" | "onfail" | "timeout" | "state"
-                | "ephemeral.size",
+                | "ephemeral.size" | "watchdog",
                 None,
             ) => return Err("wants a value".to_owned()),
             _ => return Err("is no key that this initrd knows".to_owned()),
@@ -420,6 +429,8 @@ mod tests {
         let cases = [
             ("layers.generation=0", "layers.generation: \"0\" is no generation"),
             ("layers.timeout=soon", "layers.timeout: \"soon\" is no number of seconds"),
+            ("layers.watchdog=-1", "layers.watchdog: \"-1\" is no number of seconds"),
+            ("layers.watchdog", "layers.watchdog: wants a value"),
             ("layers.onfail=cry", "layers.onfail: \"cry\" is none of"),
             ("layers.ephemeral=opt", "layers.ephemeral: \"opt\" is none of etc, var, home"),
             ("layers.add=a/b", "layers.add: \"a/b\" is not a usable name"),
@@ -444,6 +455,17 @@ mod tests {
         assert_eq!(names, ["a", "b", "c"]);
         let SetChoice::Named(sets) = request.sets else { panic!("{:?}", request.sets) };
         assert_eq!(sets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["y", "z"]);
+    }
+
+    #[test]
+    fn the_watchdog_is_left_alone_unless_a_time_is_given() {
+        for (cmdline, expected) in [
+            ("", None),
+            ("layers.watchdog=60", Some(60)),
+            ("layers.watchdog=60 layers.watchdog=0", None),
+        ] {
+            assert_eq!(BootRequest::parse(cmdline).watchdog, expected, "{cmdline}");
+        }
     }
 
     #[test]

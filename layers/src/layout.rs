@@ -244,6 +244,9 @@ impl BootPaths {
     /// How this boot's /etc came about, where that could not be kept with the generation.
     pub const ETC_REPORT: &str = "/run/layers/etc.json";
 
+    /// The program that systemd-shutdown(8) starts last, on a tmpfs that outlives the root.
+    pub const SHUTDOWN: &str = "/run/initramfs/shutdown";
+
     /// Where the state file system is mounted.
     pub fn state(&self) -> PathBuf {
         self.run.join("state")

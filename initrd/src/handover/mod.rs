@@ -133,7 +133,8 @@ fn move_into(root: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn move_mount(from: &Path, to: &Path) -> Result<(), Error> {
+/// Moves a mount, with all that is mounted on it.
+pub(crate) fn move_mount(from: &Path, to: &Path) -> Result<(), Error> {
     // The type means nothing to a move, but sys-mount would otherwise look for one in /proc, which may have moved.
     Mount::builder()
         .fstype("none")

@@ -100,6 +100,12 @@ impl Modules {
         Ok(Self { directory, table, parameters, tried: BTreeSet::new() })
     }
 
+    /// Takes the drivers of watchdogs for those of any other device, from now on.
+    pub fn look_for_watchdogs(&mut self) {
+        let watchdogs = std::mem::take(&mut self.table.watchdogs);
+        self.table.aliases.extend(watchdogs);
+    }
+
     /// Loads what every boot needs; one error for each module that the kernel did not take.
     pub fn load_for_boot(&mut self) -> Vec<Error> {
         let names = self.table.boot.clone();
@@ -260,6 +266,15 @@ mod tests {
         assert!(errors[0].contains("/lib/modules/6/b.ko: No such file"), "{errors:?}");
         assert_eq!(errors[1], "the module z is not in this initrd");
         assert_eq!(modules.tried().collect::<Vec<_>>(), ["a", "b", "c", "z"]);
+    }
+
+    #[test]
+    fn a_watchdog_s_driver_is_loaded_only_where_one_is_asked_for() {
+        let root = tree("6", "kernel 6\nmodule dog d.ko\nwatchdog pci:v8086* dog\n");
+        let mut modules = Modules::open(root.path(), "6", "").unwrap();
+        assert!(modules.load_for_device("pci:v8086d25ab").is_empty());
+        modules.look_for_watchdogs();
+        assert_eq!(modules.load_for_device("pci:v8086d25ab").len(), 1, "d.ko is not there");
     }
 
     #[test]

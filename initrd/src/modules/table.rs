@@ -11,6 +11,8 @@
 //! boot overlay                                   loaded in every boot
 //! filesystem ext4 ext4                           loaded before a file system of this type is mounted
 //! alias virtio:d00000002v* virtio_blk            loaded for a device whose modalias matches the pattern
+//! watchdog pci:v00008086d000025ABsv*sd*bc*sc*i* i6300esb
+//!                                                as alias, in boots that ask for a watchdog
 //! ```
 
 use std::str::FromStr;
@@ -62,6 +64,8 @@ pub struct Table {
     pub filesystems: Vec<Filesystem>,
     /// Those that devices call for.
     pub aliases: Vec<Alias>,
+    /// Those that devices call for where a watchdog is asked for.
+    pub watchdogs: Vec<Alias>,
 }
 
 /// A line that is no statement.
@@ -123,8 +127,11 @@ impl Table {
                 let modules = words.map(str::to_owned).collect();
                 self.filesystems.push(Filesystem { name: first, modules });
             }
-            "alias" => {
-                self.aliases.push(Alias { pattern: first, module: words.next()?.to_owned() });
+            "alias" | "watchdog" => {
+                let alias = Alias { pattern: first, module: words.next()?.to_owned() };
+                let list =
+                    if statement == "alias" { &mut self.aliases } else { &mut self.watchdogs };
+                list.push(alias);
             }
             _ => return None,
         }
@@ -146,7 +153,19 @@ mod tests {
         let table: Table = EXAMPLE.parse().unwrap();
         assert_eq!(table.kernel, "6.12.0-test");
         let names: Vec<_> = table.modules.iter().map(|module| module.name.as_str()).collect();
-        assert_eq!(names, ["overlay", "virtio_blk", "crc32c_intel", "crc16", "jbd2", "ext4"]);
+        assert_eq!(
+            names,
+            [
+                "overlay",
+                "virtio_blk",
+                "crc32c_intel",
+                "crc16",
+                "jbd2",
+                "ext4",
+                "watchdog",
+                "i6300esb"
+            ]
+        );
         assert_eq!(
             table.modules[5],
             Module {
@@ -165,11 +184,17 @@ mod tests {
             table.aliases,
             [Alias { pattern: "virtio:d00000002v*".into(), module: "virtio_blk".into() }]
         );
+        assert_eq!(
+            table.watchdogs,
+            [Alias { pattern: "pci:v00008086d000025ABsv*".into(), module: "i6300esb".into() }]
+        );
     }
 
     #[test]
     fn a_line_that_is_no_statement_is_named() {
-        for line in ["", "module", "module x", "alias x", "boot ", "bogus x", "kernel"] {
+        for line in
+            ["", "module", "module x", "alias x", "watchdog x", "boot ", "bogus x", "kernel"]
+        {
             let error = format!("kernel 6\n{line}\n").parse::<Table>().unwrap_err();
             assert_eq!(error, Error { number: 2, text: line.into() });
         }
@@ -189,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "(kernel|module|boot|filesystem|alias|[ a-z~]|\n){0,60}") {
+        fn no_text_makes_it_panic(text in "(kernel|module|boot|filesystem|alias|watchdog|[ a-z~]|\n){0,60}") {
             let _ = text.parse::<Table>();
         }
     }

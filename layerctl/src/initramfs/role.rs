@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// A kind of disk or file system that the initramfs can deal with.
+/// A kind of disk, file system or device that the initramfs can deal with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// Disks of virtual machines: virtio-blk and virtio-scsi.
@@ -27,6 +27,10 @@ pub(crate) enum Role {
     Xfs,
     /// State on FAT.
     Vfat,
+    /// Images that dm-verity checks.
+    Verity,
+    /// Hardware watchdogs.
+    Watchdog,
 }
 
 /// What makes init load modules.
@@ -38,6 +42,8 @@ pub(super) enum Occasion {
     Mount(&'static str),
     /// A device that the driver says it is for.
     Device,
+    /// As [`Self::Device`], in boots that ask for a watchdog: distributions don't load these drivers unasked either.
+    Watchdog,
 }
 
 /// Modules that go together.
@@ -74,7 +80,7 @@ const fn filesystem(
 
 impl Role {
     /// All roles, in the order in which they are listed to people.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Virtio,
         Self::Nvme,
         Self::Ahci,
@@ -86,6 +92,8 @@ impl Role {
         Self::Btrfs,
         Self::Xfs,
         Self::Vfat,
+        Self::Verity,
+        Self::Watchdog,
     ];
 
     /// The name on the command line.
@@ -102,6 +110,8 @@ impl Role {
             Self::Btrfs => "btrfs",
             Self::Xfs => "xfs",
             Self::Vfat => "vfat",
+            Self::Verity => "verity",
+            Self::Watchdog => "watchdog",
         }
     }
 
@@ -139,6 +149,26 @@ impl Role {
                 &["vfat"],
                 &["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"],
             ),
+            // The fast forms of SHA-256 are never loaded by a device; whichever fits the processor is taken.
+            Self::Verity => filesystem(
+                "verity",
+                &["dm_verity"],
+                &["sha256_generic", "sha256_ssse3", "sha256_arm64", "sha2_ce"],
+            ),
+            // lpc_ich and i2c_i801 make the device that iTCO_wdt is for.
+            Self::Watchdog => Modules {
+                needed: &[],
+                wanted: &[
+                    "i6300esb",
+                    "iTCO_wdt",
+                    "lpc_ich",
+                    "i2c_i801",
+                    "sp5100_tco",
+                    "wdat_wdt",
+                    "hpwdt",
+                ],
+                occasion: Occasion::Watchdog,
+            },
         }
     }
 }
@@ -178,7 +208,7 @@ mod tests {
         assert_eq!(
             "floppy".parse::<Role>().unwrap_err().to_string(),
             "\"floppy\" is no role of an initrd; there are virtio, nvme, ahci, scsi, usb-storage, mmc, pmem, ext4, btrfs, \
-             xfs, vfat"
+             xfs, vfat, verity, watchdog"
         );
     }
 }

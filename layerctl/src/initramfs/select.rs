@@ -39,6 +39,8 @@ pub(super) struct Selection {
     boot: Vec<String>,
     filesystems: Vec<(String, Vec<String>)>,
     aliases: Vec<(String, String)>,
+    /// The modules whose aliases count only where a watchdog is asked for.
+    watchdogs: Vec<String>,
 }
 
 /// The kernel lacks what a role needs.
@@ -77,6 +79,7 @@ pub(super) fn has(index: &Index, role: Role) -> bool {
 
 impl Selection {
     fn take(&mut self, index: &Index, modules: Modules, purpose: &str) -> Result<(), Lacking> {
+        let before = self.modules.len();
         for needed in modules.needed {
             if self.add(index, needed) == Found::Nothing {
                 return Err(Lacking {
@@ -96,6 +99,10 @@ impl Selection {
             Occasion::Mount(_) if loaded.is_empty() => {}
             Occasion::Mount(filesystem) => self.filesystems.push((filesystem.to_owned(), loaded)),
             Occasion::Device => {}
+            Occasion::Watchdog => {
+                let added = self.modules.iter().skip(before);
+                self.watchdogs.extend(added.map(|module| module.name.clone()));
+            }
         }
         Ok(())
     }
@@ -150,7 +157,8 @@ impl fmt::Display for Selection {
             writeln!(f, "filesystem {filesystem} {}", modules.join(" "))?;
         }
         for (pattern, module) in &self.aliases {
-            writeln!(f, "alias {pattern} {module}")?;
+            let statement = if self.watchdogs.contains(module) { "watchdog" } else { "alias" };
+            writeln!(f, "{statement} {pattern} {module}")?;
         }
         Ok(())
     }
@@ -163,10 +171,13 @@ mod tests {
     const DEP: &str = "kernel/fs/ext4/ext4.ko.xz: kernel/fs/jbd2/jbd2.ko.xz kernel/lib/crc16.ko.xz\n\
         kernel/fs/jbd2/jbd2.ko.xz:\nkernel/lib/crc16.ko.xz:\n\
         kernel/arch/x86/crypto/crc32c-intel.ko.xz:\nkernel/fs/overlayfs/overlay.ko.zst:\n\
-        kernel/drivers/block/virtio_blk.ko:\nkernel/drivers/net/virtio_net.ko:\n";
+        kernel/drivers/block/virtio_blk.ko:\nkernel/drivers/net/virtio_net.ko:\n\
+        kernel/drivers/watchdog/i6300esb.ko.xz: kernel/drivers/watchdog/watchdog.ko.xz\n\
+        kernel/drivers/watchdog/watchdog.ko.xz:\n";
     const BUILTIN: &str = "loop.ko\nsquashfs.ko\nerofs.ko\n";
     const ALIAS: &str = "alias crypto-crc32c crc32c_intel\nalias virtio:d00000002v* virtio_blk\n\
-        alias virtio:d00000001v* virtio_net\nalias fs-ext4 ext4\n";
+        alias virtio:d00000001v* virtio_net\nalias fs-ext4 ext4\n\
+        alias pci:v00008086d000025ABsv* i6300esb\n";
     const SOFTDEP: &str = "softdep ext4 pre: crypto-crc32c\n";
 
     fn index() -> Index {
@@ -178,8 +189,9 @@ mod tests {
 
     #[test]
     fn the_list_is_the_one_that_init_reads() {
-        let selection = select("6.12.0-test", &index(), &[Role::Ext4, Role::Virtio]).unwrap();
-        assert_eq!(selection.to_string(), EXAMPLE);
+        let selection =
+            select("6.12.0-test", &index(), &[Role::Watchdog, Role::Ext4, Role::Virtio]);
+        assert_eq!(selection.unwrap().to_string(), EXAMPLE);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 const LOOP_CTL_GET_FREE: u32 = 0x4C82;
 const LOOP_CONFIGURE: u32 = 0x4C0A;
+const LOOP_CLR_FD: u32 = 0x4C01;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 
@@ -18,6 +19,7 @@ const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const ATTEMPTS: usize = 64;
 
 nix::ioctl_none_bad!(get_free, LOOP_CTL_GET_FREE);
+nix::ioctl_none_bad!(clear, LOOP_CLR_FD);
 nix::ioctl_write_ptr_bad!(configure, LOOP_CONFIGURE, LoopConfig);
 
 /// `struct loop_info64`.
@@ -81,6 +83,14 @@ impl LoopDevice {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Takes the file from the loop device at `path`; where somebody still uses it, the kernel does that with the last user's end.
+pub fn detach_loop(path: &Path) -> io::Result<()> {
+    let device = File::open(path)?;
+    // SAFETY: LOOP_CLR_FD takes no argument, and the descriptor is open.
+    unsafe { clear(device.as_raw_fd()) }?;
+    Ok(())
 }
 
 fn config(backing: &File, file: &Path) -> LoopConfig {
