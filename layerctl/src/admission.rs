@@ -10,9 +10,9 @@ use caps::{CapSet, Capability};
 use layers::id::{Name, Version};
 use layers::manifest::{self, Kind, Manifest};
 use layers::plan::change::{ImageFile, Refusal, State};
-use layers::store::inspect::{self, Contents};
+use layers::store::inspect::{Contents, OpenImage};
 use layers::store::{read, stage};
-use layers::superblock::Superblock;
+use layers::superblock::{Format, Superblock};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -66,7 +66,7 @@ pub(crate) fn admit(
         && known.as_ref().is_none_or(|manifest| manifest == stored)
         && agrees(naming, stored)
     {
-        return Ok(ImageFile { path: path.to_owned(), manifest: stored.clone() });
+        return Ok(ImageFile { path: path.to_owned(), manifest: stored.clone(), kernel: None });
     }
     let contents = look_inside(context, path, &superblock)?;
     let manifest = match known {
@@ -94,7 +94,7 @@ pub(crate) fn admit(
     let what = path.display().to_string();
     check_contents(&what, &contents, manifest.kind, &manifest.deletes)?;
     check_claims(&what, &manifest, &contents)?;
-    Ok(ImageFile { path: path.to_owned(), manifest })
+    Ok(ImageFile { path: path.to_owned(), manifest, kernel: None })
 }
 
 /// Where the manifest of an image file lies: beside it, ending in `.toml`.
@@ -151,15 +151,20 @@ fn agrees(naming: &Naming, manifest: &Manifest) -> bool {
 }
 
 fn look_inside(context: &Context, path: &Path, superblock: &Superblock) -> Result<Contents, Error> {
+    let spinner = context.ui.spinner("looking into the image");
+    let contents = open(path, superblock.format)?.contents()?;
+    spinner.finish_and_clear();
+    Ok(contents)
+}
+
+/// Mounts an image where only this process sees it.
+pub(crate) fn open(path: &Path, format: Format) -> Result<OpenImage, Error> {
     // Without it the kernel refuses in words that help nobody.
     let capability = Capability::CAP_SYS_ADMIN;
     if !caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true) {
         return Err(Error::Capability { purpose: "looking into an image", capability });
     }
-    let spinner = context.ui.spinner("looking into the image");
-    let contents = inspect::image(path, superblock.format)?;
-    spinner.finish_and_clear();
-    Ok(contents)
+    Ok(OpenImage::open(path, format)?)
 }
 
 /// Name, version and architecture: as told, else by `NAME_VERSION[_ARCHITECTURE].img`, for a base else by os-release.

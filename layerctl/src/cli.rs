@@ -8,8 +8,10 @@ use layers::id::GenerationId;
 use layers::manifest::Kind;
 use layers::superblock::Format;
 
+mod start;
 mod writable;
 
+pub(crate) use start::{Boot, BootSync, Kargs};
 pub(crate) use writable::{
     Etc, EtcConflicts, EtcDiff, EtcReset, EtcStatus, EtcSync, EtcTake, Policy, PolicyVerb, Reset,
 };
@@ -28,6 +30,11 @@ pub(crate) struct Cli {
     /// Take the policy of new generations from FILE [default: /etc/layerctl/layerctl.toml; none with --root]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Options of every command")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Put kernels and boot loader entries on the boot partition that is mounted at DIR, or on none
+    /// [default: as /etc/layerctl/layerctl.toml says, else /boot, /efi or /boot/efi; none with --root]
+    #[arg(long, global = true, value_name = "DIR|none", help_heading = "Options of every command")]
+    pub(crate) boot: Option<PathBuf>,
 
     /// Exit with 77 when there is nothing to change
     #[arg(long, global = true, help_heading = "Options of every command")]
@@ -50,6 +57,25 @@ pub(crate) struct Cli {
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// What the command works on.
+    pub(crate) fn place(&self) -> Place {
+        let (root, config, boot) = (self.root.clone(), self.config.clone(), self.boot.clone());
+        Place { root, config, boot }
+    }
+}
+
+/// What a command works on, as typed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// The mount point of a state file system; the running system's store without.
+    pub(crate) root: Option<PathBuf>,
+    /// A configuration file.
+    pub(crate) config: Option<PathBuf>,
+    /// The mount point of a boot partition, or `none`.
+    pub(crate) boot: Option<PathBuf>,
 }
 
 /// The verbs.
@@ -76,6 +102,11 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Empty /etc, /var and /home at the next boot, once
     Reset(Reset),
+    /// Show or change the kernel arguments
+    Kargs(Kargs),
+    /// See and mend kernels and boot loader entries on the boot partition
+    #[command(subcommand)]
+    Boot(Boot),
     /// Show the generations: what runs, what boots next, what they hold
     Status(Reading),
     /// Show what was changed and when
@@ -112,6 +143,8 @@ impl Command {
             Self::Completions(_) | Self::Man(_) | Self::Health(_) => false,
             Self::Set(set) => matches!(set, Set::Create(_) | Set::Delete(_)),
             Self::Etc(etc) => matches!(etc, Etc::Reset(_) | Etc::Take(_) | Etc::Sync(_)),
+            Self::Kargs(kargs) => !kargs.edit.is_empty(),
+            Self::Boot(boot) => matches!(boot, Boot::Sync(_)),
             Self::Policy(policy) => policy.verb.is_some(),
             Self::Reset(reset) => !reset.preview,
             _ => true,
@@ -167,6 +200,10 @@ pub(crate) struct BaseImport {
     pub(crate) input: PathBuf,
     #[command(flatten)]
     pub(crate) naming: Naming,
+    /// The static init program for the initrd of its kernel
+    /// [default: /usr/lib/layerctl/layers-init of the base, else of this machine]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) init: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pointing: Pointing,
 }

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use layers::boot_partition::BootPartition;
 use layers::config::Config;
 use layers::exec::{self, Failure};
 use layers::host::LinuxHost;
@@ -13,13 +14,16 @@ use layers::plan::change::{Decision, Refusal, Request, State};
 use layers::plan::{Op, Plan, check};
 use layers::policy::{Dir, Mode};
 use layers::report::{BootReport, WritableMount};
+use layers::store::partition::Look;
 use layers::store::{self, lock::Lock, stage};
 
 use tempfile::TempDir;
 
+use crate::cli::Place;
 use crate::config::ConfigFile;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::partition;
 use crate::ui::Ui;
 
 /// How a command ended that did not fail.
@@ -39,8 +43,7 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     /// The surroundings.
     pub(crate) environment: Environment,
-    root: Option<PathBuf>,
-    config: Option<PathBuf>,
+    place: Place,
 }
 
 /// A store that was read.
@@ -54,20 +57,20 @@ pub(crate) struct Store {
 }
 
 impl Context {
-    /// A context; without `root` the store is the running system's, without `config` its configuration is too.
-    pub(crate) fn new(
-        ui: Ui,
-        environment: Environment,
-        root: Option<PathBuf>,
-        config: Option<PathBuf>,
-    ) -> Self {
-        Self { ui, environment, root, config }
+    /// A context; without a `root` the store is the running system's, without a `config` its configuration is too.
+    pub(crate) fn new(ui: Ui, environment: Environment, place: Place) -> Self {
+        Self { ui, environment, place }
+    }
+
+    /// The boot partition that was named, if one was.
+    pub(crate) fn boot(&self) -> Option<&Path> {
+        self.place.boot.as_deref()
     }
 
     /// What the administrator wants of the next generations. The machine's own file says nothing about a store that is
     /// not the machine's.
     pub(crate) fn config(&self) -> Result<Option<ConfigFile>, Error> {
-        match &self.config {
+        match &self.place.config {
             Some(path) => ConfigFile::named(path).map(Some),
             None if self.is_running_system() => ConfigFile::of_this_machine(),
             None => Ok(None),
@@ -76,12 +79,12 @@ impl Context {
 
     /// Whether the store is the one that this machine booted from.
     pub(crate) fn is_running_system(&self) -> bool {
-        self.root.is_none()
+        self.place.root.is_none()
     }
 
     /// The mount point of the state file system.
     pub(crate) fn mount_point(&self) -> PathBuf {
-        self.root.clone().unwrap_or_else(|| BootPaths::default().state())
+        self.place.root.clone().unwrap_or_else(|| BootPaths::default().state())
     }
 
     /// A directory below `parent` that is gone with its value.
@@ -164,7 +167,11 @@ impl Context {
         dry_run: bool,
         decide: impl FnOnce(&Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
-        self.change_with(dry_run, self.config()?.map(|file| file.config), decide)
+        let config = self.config()?.map(|file| file.config);
+        let partition = config.as_ref().and_then(|config| config.boot.partition.clone());
+        let partition =
+            |context: &Self| partition::find(context, partition.as_deref(), Look::Quick);
+        self.change_with(dry_run, config, partition, decide)
     }
 
     /// Makes a change, or with `dry_run` prints what it would do and writes nothing, not even the lock.
@@ -173,19 +180,41 @@ impl Context {
         dry_run: bool,
         decide: impl FnOnce(&Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
-        self.change_with(dry_run, None, decide)
+        self.change_with(dry_run, None, |context| context.partition(Look::Quick), decide)
+    }
+
+    /// Makes a change that mends the boot partition, with a look at every byte that is ours there.
+    pub(crate) fn mend(
+        &self,
+        dry_run: bool,
+        decide: impl FnOnce(&Store) -> Result<Decision, Error>,
+    ) -> Result<Outcome, Error> {
+        self.change_with(dry_run, None, |context| context.partition(Look::Thorough), decide)
+    }
+
+    /// Reads the boot partition that goes with the store. A configuration that cannot be read keeps nobody from going back
+    /// to what ran before.
+    pub(crate) fn partition(&self, look: Look) -> Result<Option<BootPartition>, Error> {
+        let config = self.config().unwrap_or_else(|error| {
+            self.ui.warn(&error.to_string());
+            None
+        });
+        let configured = config.and_then(|file| file.config.boot.partition);
+        partition::find(self, configured.as_deref(), look)
     }
 
     fn change_with(
         &self,
         dry_run: bool,
         config: Option<Config>,
+        partition: impl FnOnce(&Self) -> Result<Option<BootPartition>, Error>,
         decide: impl FnOnce(&Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
         let layout = store::open(&self.mount_point())?;
         let _lock = if dry_run { None } else { Some(Lock::acquire(&layout)?) };
         // Without the report nobody knows which generation runs, and cleanup would not keep it.
         let mut store = Self::read_opened(layout, self.report()?)?;
+        store.state.boot = partition(self)?;
         store.state.attempts = config.as_ref().and_then(|config| config.boot.attempts);
         store.state.policy = config.map(|config| config.writable);
         let decision = decide(&store)?;
@@ -223,15 +252,28 @@ impl Context {
     pub(crate) fn execute(&self, plan: &Plan, layout: &Layout) -> Result<(), Error> {
         plan.ops.iter().for_each(|op| log::debug!("{op}"));
         // A change without a copy is over before anyone could read a bar.
-        let bar = match staged_bytes(plan) {
+        let bar = match staged_bytes(plan).saturating_add(boot_bytes(plan)) {
             0 => indicatif::ProgressBar::hidden(),
             bytes => self.ui.bar("copying", bytes),
         };
         let mut advance = |bytes| bar.inc(bytes);
         let result = exec::execute(plan, &mut LinuxHost::with_progress(&mut advance));
         bar.finish_and_clear();
-        result
-            .map_err(|source| Error::Stopped { visible: is_visible(plan, &source, layout), source })
+        result.map_err(|source| self.stopped(plan, layout, source))
+    }
+
+    /// What a plan that stopped left: entries that it wrote for a pointer that was not moved would start something else.
+    fn stopped(&self, plan: &Plan, layout: &Layout, source: Failure) -> Error {
+        let done = plan.ops.iter().take(source.done);
+        let visible = done.clone().any(|op| points(op, layout));
+        let mut boot = done.clone().any(on_boot);
+        if !visible && plan.ops.iter().any(|op| points(op, layout)) {
+            let left = exec::retract_entries(plan, source.done, &mut LinuxHost::new());
+            left.iter().for_each(|error| self.ui.warn(&error.to_string()));
+        } else {
+            boot = plan.ops.iter().skip(source.done).any(on_boot);
+        }
+        Error::Stopped { visible, boot, source }
     }
 }
 
@@ -243,10 +285,20 @@ fn staged_bytes(plan: &Plan) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }
 
-/// Whether a plan that stopped had made its change visible before.
-fn is_visible(plan: &Plan, failure: &Failure, layout: &Layout) -> bool {
-    plan.ops
-        .iter()
-        .take(failure.done)
-        .any(|op| matches!(op, Op::WriteFile { path, .. } if *path == layout.default()))
+fn boot_bytes(plan: &Plan) -> u64 {
+    let sizes = plan.ops.iter().map(|op| match op {
+        Op::CopyToBoot(copy) => copy.size,
+        _ => 0,
+    });
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Whether an operation makes a change visible.
+fn points(op: &Op, layout: &Layout) -> bool {
+    let pointers = [layout.default(), layout.next(), layout.good()];
+    matches!(op, Op::WriteFile { path, .. } if pointers.contains(path))
+}
+
+fn on_boot(op: &Op) -> bool {
+    matches!(op, Op::CopyToBoot(_) | Op::WriteEntry { .. } | Op::RemoveFromBoot { .. })
 }

@@ -39,6 +39,8 @@ pub(crate) enum Error {
         source: Failure,
         /// Whether the pointer had been replaced: only the log lacks its line.
         visible: bool,
+        /// Whether something is left to do, or left over, on the boot partition.
+        boot: bool,
     },
     /// An image cannot be looked into.
     #[error(transparent)]
@@ -175,6 +177,9 @@ impl Error {
     /// What is unharmed.
     pub(crate) fn unharmed(&self) -> &'static str {
         match self {
+            Self::Stopped { visible: true, boot: true, .. } => {
+                "the change is made; what it made superfluous is on the boot partition until: layerctl boot sync"
+            }
             Self::Stopped { visible: true, .. } => {
                 "the change is made; only its line in the log is missing"
             }
@@ -215,6 +220,9 @@ fn host_hint(error: &HostError) -> Option<String> {
         HostError::Digest { .. } => {
             Some("the image or the manifest beside it is damaged: get or build both again".into())
         }
+        HostError::ReadBack { .. } => Some(
+            "the boot partition's disk or file system is damaged: unmount it and check it with fsck.fat".into(),
+        ),
         HostError::Stopped(_) => None,
     }
 }

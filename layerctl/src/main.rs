@@ -15,8 +15,10 @@ mod error;
 mod etc;
 mod health;
 mod initramfs;
+mod kernel;
 mod os_release;
 mod packing;
+mod partition;
 mod preview;
 mod program;
 mod source;
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet, environment.colour);
     ui::start_log(cli.verbose);
-    let context = Context::new(ui, environment, cli.root.clone(), cli.config.clone());
+    let context = Context::new(ui, environment, cli.place());
     match commands::run(&cli.command, &context) {
         Ok(Outcome::Unchanged) if cli.unchanged_exit_77 => ExitCode::from(UNCHANGED),
         Ok(Outcome::Unsound) => ExitCode::FAILURE,

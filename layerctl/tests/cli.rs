@@ -10,6 +10,7 @@ mod attempts;
 mod bad_image;
 mod bad_store;
 mod base;
+mod boot;
 mod build;
 mod documents;
 mod etc;

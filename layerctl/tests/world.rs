@@ -34,10 +34,12 @@ impl World {
             (directory.path().to_str().unwrap(), "[here]"),
             (r"\b[0-9a-f]{64}\b", "[sha256]"),
             (r"\b[0-9a-f]{12}\b", "[digest]"),
+            (r"-[0-9a-f]{8}((\+\d+(-\d+)?)?\.conf)", "-[hash]$1"),
             (r"\d+ bytes", "[n] bytes"),
             (r"the images need \d+", "the images need [n]"),
             (r"the file has \d+", "the file has [n]"),
             (r"size = \d+", "size = [n]"),
+            (r#""free": \d+"#, r#""free": [n]"#),
             (r"\(process \d+\)", "(process [pid])"),
             (r"(/tmp/|/)\.tmp-?[A-Za-z0-9]{6}\b", "/[temporary]"),
         ] {
@@ -118,6 +120,18 @@ impl World {
         self.write(&format!("{name}/usr/lib/os-release"), "ID=debian\nVERSION_ID=\"13\"\n");
     }
 
+    /// A tree that is a base with a kernel which has all that is needed built in, and an init program for its initrd.
+    pub(crate) fn kernel_tree(&self, name: &str, version: &str) {
+        self.base_tree(name);
+        let modules = format!("{name}/usr/lib/modules/{version}");
+        let builtin = ["overlay", "loop", "squashfs", "erofs", "virtio_blk", "ext4"];
+        let lines = builtin.map(|module| format!("kernel/{module}.ko\n")).concat();
+        self.write(&format!("{modules}/modules.builtin"), lines);
+        self.write(&format!("{modules}/modules.dep"), "");
+        self.write(&format!("{modules}/vmlinuz"), format!("kernel {version}\n"));
+        self.write(&format!("{name}/usr/lib/layerctl/layers-init"), static_program());
+    }
+
     /// A tree `NAME-VERSION` with one program in it.
     pub(crate) fn layer_tree(&self, name: &str, version: &str) -> String {
         let tree = format!("{name}-{version}");
@@ -170,6 +184,14 @@ impl World {
         assert!(output.status.success(), "{}", render(line, &output));
     }
 
+    /// Every file below a directory, by its path in it.
+    pub(crate) fn files(&self, directory: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let top = self.path(directory);
+        let inside = |path: PathBuf| path.strip_prefix(&top).unwrap().to_owned();
+        let found = tree(&top).into_iter().filter(|(path, _)| path.is_file());
+        found.map(|(path, (_, content))| (inside(path), content)).collect()
+    }
+
     /// What a line gives that must fail with exit code 1 and leave the store as it was.
     pub(crate) fn refused(&self, line: &str) -> String {
         let before = self.store();
@@ -199,6 +221,18 @@ impl World {
         let digest = text.lines().find_map(|line| line.strip_prefix("digest = ")).unwrap();
         self.path(&format!("state/layerctl/store/{}.img", digest.trim_matches('"')))
     }
+}
+
+/// The shortest file that is a static program: an ELF header without any program header.
+fn static_program() -> Vec<u8> {
+    let (mut elf, zeros) = (b"\x7fELF\x02\x01\x01".to_vec(), [0_u8; 25]);
+    elf.extend(zeros);
+    // Where its table of program headers is, how long one is, and that there is none.
+    elf.extend(64_u64.to_le_bytes());
+    elf.extend([0; 14]);
+    elf.extend(56_u16.to_le_bytes());
+    elf.extend([0; 8]);
+    elf
 }
 
 /// A file tree's paths with mode and content.

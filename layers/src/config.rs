@@ -17,11 +17,13 @@
 //!
 //! [boot]
 //! attempts = 3
+//! partition = "/efi"       # or "none"
 //! ```
 //!
 //! A key that is left out has its default; a key that nobody knows is an error.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -47,6 +49,9 @@ pub struct Boot {
     /// How often a new generation is started before it is given up, unless it is marked good; 0 for without end. Where
     /// nothing is said, three times, if the base has the unit that marks boots good.
     pub attempts: Option<Attempts>,
+    /// Where the boot partition is mounted that gets kernels and boot loader entries; `none` for none. Where nothing is
+    /// said, the first of /boot, /efi and /boot/efi that is a FAT file system.
+    pub partition: Option<PathBuf>,
 }
 
 impl Boot {
@@ -133,7 +138,7 @@ mod tests {
         for bad in ["-1", "256", "\"3\""] {
             assert_eq!(place(&format!("[boot]\nattempts = {bad}\n")).0, 2, "{bad}");
         }
-        let config = Config::parse("[boot]\nattempts = 0\n").unwrap();
+        let config = Config::parse("[boot]\nattempts = 0\npartition = \"/efi\"\n").unwrap();
         assert_eq!(Config::parse(&config.to_string()), Ok(config));
     }
 

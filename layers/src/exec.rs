@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::entry::EntryName;
 use crate::etc::Derive;
 use crate::id::Digest;
+use crate::layout::BootDir;
 use crate::machine_id::MachineId;
-use crate::plan::{Access, Op, Overlay, Plan, Upper};
+use crate::plan::{Access, BootName, CopyToBoot, Op, Overlay, Plan, Upper};
 use crate::size::Size;
 use crate::superblock::Format;
 
@@ -35,6 +37,16 @@ pub enum HostError {
         /// What its bytes hash to.
         is: Digest,
         /// What was expected.
+        want: Digest,
+    },
+    /// What was written to a boot partition reads as something else.
+    #[error("{} reads otherwise than it was written: digest {is}, not {want}", .path.display())]
+    ReadBack {
+        /// The file.
+        path: PathBuf,
+        /// What its bytes hash to.
+        is: Digest,
+        /// What was written.
         want: Digest,
     },
     /// Stopped on purpose, by a recorder.
@@ -107,6 +119,15 @@ pub trait Host {
     fn append_line(&mut self, path: &Path, line: &str) -> Result<(), HostError>;
     /// Carries out [`Op::Remove`].
     fn remove(&mut self, path: &Path) -> Result<(), HostError>;
+    /// Carries out [`Op::CopyToBoot`].
+    fn copy_to_boot(&mut self, copy: &CopyToBoot) -> Result<(), HostError>;
+    /// Carries out [`Op::WriteEntry`].
+    fn write_entry(&mut self, boot: &BootDir, name: EntryName, text: &str)
+    -> Result<(), HostError>;
+    /// Carries out [`Op::SetOneShot`].
+    fn set_one_shot(&mut self, variable: &Path, entry: Option<EntryName>) -> Result<(), HostError>;
+    /// Carries out [`Op::RemoveFromBoot`].
+    fn remove_from_boot(&mut self, boot: &BootDir, name: BootName) -> Result<(), HostError>;
     /// Carries out [`Op::Unmount`]; takes back a mount, for [`undo`].
     fn unmount(&mut self, at: &Path) -> Result<(), HostError>;
 }
@@ -147,6 +168,17 @@ pub fn undo(plan: &Plan, done: usize, host: &mut dyn Host) -> Vec<HostError> {
     left
 }
 
+/// Takes back what the first `done` operations told the boot loader, where the pointer was not moved any more: what
+/// boots next stays what it was. Gives what could not be taken back.
+pub fn retract_entries(plan: &Plan, done: usize, host: &mut dyn Host) -> Vec<HostError> {
+    let back = |op: &Op| match op {
+        Op::WriteEntry { boot, name, .. } => host.remove_from_boot(boot, BootName::Entry(*name)),
+        Op::SetOneShot { variable, entry: Some(_) } => host.set_one_shot(variable, None),
+        _ => Ok(()),
+    };
+    plan.ops.iter().take(done).rev().map(back).filter_map(Result::err).collect()
+}
+
 fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
     match op {
         Op::MountImage { image, format, at } => host.mount_image(image, *format, at),
@@ -169,5 +201,9 @@ fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
         Op::PublishGeneration { dir, text } => host.publish_generation(dir, text),
         Op::AppendLine { path, line } => host.append_line(path, line),
         Op::Remove { path } => host.remove(path),
+        Op::CopyToBoot(copy) => host.copy_to_boot(copy),
+        Op::WriteEntry { boot, name, text } => host.write_entry(boot, *name, text),
+        Op::SetOneShot { variable, entry } => host.set_one_shot(variable, *entry),
+        Op::RemoveFromBoot { boot, name } => host.remove_from_boot(boot, *name),
     }
 }

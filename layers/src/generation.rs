@@ -1,4 +1,4 @@
-//! A generation: base, ordered layers, sets and writable policy, as one immutable record.
+//! A generation: base with its kernel, ordered layers, sets, writable policy and kernel arguments, as one immutable record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::{Digest, GenerationId, Name, SetName, Version};
+use crate::kernel::{Kernel, check_options};
 use crate::manifest::{Manifest, SchemaOnly};
 use crate::policy::Policy;
 
@@ -87,8 +88,14 @@ pub struct Generation {
     pub created: String,
     /// What was asked for.
     pub reason: String,
+    /// What the administrator wants on the kernel command line: see [`check_options`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
     /// The OS tree.
     pub base: Base,
+    /// The base's kernel; none where the base has none that can be started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
     /// The layers, bottom first.
     #[serde(default)]
     pub layers: Vec<Layer>,
@@ -160,6 +167,8 @@ impl Generation {
         if self.layers.len() > LAYERS_MAX {
             return Err(format!("{} layers; at most {LAYERS_MAX} fit", self.layers.len()));
         }
+        check_options(&self.options)?;
+        self.kernel.as_ref().map_or(Ok(()), Kernel::check)?;
         let mut names = BTreeSet::new();
         let mut digests = BTreeSet::from([self.base.digest]);
         for layer in &self.layers {

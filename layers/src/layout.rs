@@ -6,6 +6,7 @@
 //!   lock                            held (flock) by the one layerctl that changes something
 //!   store/<sha256>.img              image bytes; written once, never changed
 //!   store/<sha256>.toml             its manifest
+//!   store/<sha256>.kernel, .initrd  a base's kernel, and the initrd that was built for it
 //!   generations/<id>/generation.toml
 //!   generations/<id>/etc.json       how its /etc came about
 //!   generations/serial              the highest number ever given to a generation
@@ -25,10 +26,19 @@
 //!   upper/home/{upper,work}
 //!   log                             one line for each change
 //! ```
+//!
+//! What the boot loader needs lies on the boot partition too, as a copy that can be made again:
+//!
+//! ```text
+//! $BOOT/layerctl/<sha256>-linux, -initrd   shared by all generations that use them
+//! $BOOT/loader/entries/layerctl-….conf     see `entry`; others in this directory are none of ours
+//! ```
 
 use std::path::{Path, PathBuf};
 
+use crate::entry::EntryName;
 use crate::id::{Digest, GenerationId, Name};
+use crate::kernel::{KernelFile, Part};
 use crate::policy::{Dir, Scope};
 
 /// The layout's number that this code reads and writes.
@@ -36,6 +46,15 @@ pub const SCHEMA: u32 = 1;
 
 /// Prefix of every name that is not published yet, or no longer: no reader looks at it, `cleanup` removes it.
 pub const UNPUBLISHED: &str = ".tmp-";
+
+/// Where the firmware's variables are.
+pub const EFIVARS: &str = "/sys/firmware/efi/efivars";
+
+/// The variable that tells a boot loader which entry to start a single time (systemd's Boot Loader Interface).
+pub const ONE_SHOT: &str = "LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// The variable in which a boot loader tells what it can do.
+pub const LOADER_FEATURES: &str = "LoaderFeatures-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// The paths of one store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +96,11 @@ impl Layout {
     /// A manifest's file.
     pub fn manifest(&self, digest: &Digest) -> PathBuf {
         self.store().join(format!("{digest}.toml"))
+    }
+
+    /// The store's copy of a kernel or an initrd.
+    pub fn kernel_file(&self, file: &KernelFile) -> PathBuf {
+        self.store().join(format!("{}.{}", file.digest, file.part.name()))
     }
 
     /// The directory of generations.
@@ -219,6 +243,77 @@ impl Layout {
             self.uppers(),
             self.etc_uppers(),
         ]
+    }
+}
+
+/// The paths of what is ours on a boot partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootDir {
+    top: PathBuf,
+}
+
+impl BootDir {
+    /// The boot partition that is mounted at `top`.
+    pub fn new(top: &Path) -> Self {
+        Self { top: top.to_owned() }
+    }
+
+    /// Its mount point.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// The directory of boot loader entries, ours and others'.
+    pub fn entries(&self) -> PathBuf {
+        self.top.join("loader/entries")
+    }
+
+    /// The directory of our kernels and initrds.
+    pub fn files(&self) -> PathBuf {
+        self.top.join("layerctl")
+    }
+
+    /// Every directory that we need, parents first.
+    pub fn directories(&self) -> [PathBuf; 3] {
+        [self.top.join("loader"), self.entries(), self.files()]
+    }
+
+    /// An entry's file.
+    pub fn entry(&self, name: &EntryName) -> PathBuf {
+        self.entries().join(name.to_string())
+    }
+
+    /// A kernel's or initrd's file.
+    pub fn file(&self, file: &KernelFile) -> PathBuf {
+        self.files().join(Self::file_name(file))
+    }
+
+    /// A kernel's or initrd's path as entries name it: from the partition's root on.
+    pub fn inside(file: &KernelFile) -> String {
+        format!("/layerctl/{}", Self::file_name(file))
+    }
+
+    /// The file that a path in an entry names, if it is one of ours; with or without the leading slash.
+    pub fn named(inside: &str) -> Option<KernelFile> {
+        Self::parse_file_name(inside.trim_start_matches('/').strip_prefix("layerctl/")?)
+    }
+
+    /// The kernel or initrd whose file name this is; all other names are none of ours.
+    pub fn parse_file_name(name: &str) -> Option<KernelFile> {
+        let (digest, part) = name.split_once('-')?;
+        let part = [Part::Linux, Part::Initrd].into_iter().find(|it| boot_ending(*it) == part)?;
+        Some(KernelFile { part, digest: digest.parse().ok()? })
+    }
+
+    fn file_name(file: &KernelFile) -> String {
+        format!("{}-{}", file.digest, boot_ending(file.part))
+    }
+}
+
+fn boot_ending(part: Part) -> &'static str {
+    match part {
+        Part::Linux => "linux",
+        Part::Initrd => "initrd",
     }
 }
 

@@ -1,7 +1,8 @@
 //! What layerctl and its initrd share: words, plans, and the effects that carry them out.
 //!
 //! ```text
-//! text → types      id attempts layout manifest generation cmdline config policy size lowers superblock report
+//! text → types      id attempts layout manifest generation cmdline config policy size lowers superblock report kernel
+//!                   entry
 //! types → Plan      plan::{boot, change, collect}, linted by plan::check     (pure)
 //! Plan → effects    exec, carried out by a host                              (host, store, sys)
 //! ```
@@ -9,13 +10,16 @@
 //! No terminal, no environment, no exit: those are the programs'.
 
 pub mod attempts;
+pub mod boot_partition;
 pub mod cmdline;
 pub mod config;
+pub mod entry;
 pub mod etc;
 pub mod exec;
 pub mod generation;
 pub mod host;
 pub mod id;
+pub mod kernel;
 pub mod layout;
 pub mod lowers;
 pub mod machine_id;

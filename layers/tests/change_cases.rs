@@ -11,21 +11,24 @@
 
 mod case;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use layers::attempts::Attempts;
+use layers::boot_partition::{BootPartition, FileFacts, OneShot};
 use layers::generation::{Generation, LAYERS_MAX};
 use layers::id::{Digest, GenerationId, Name, Version};
-use layers::layout::Layout;
+use layers::kernel::{Blob, Kernel};
+use layers::layout::{BootDir, Layout, ONE_SHOT};
 use layers::manifest::{Kind, Manifest, SCHEMA};
 use layers::plan::Op;
 use layers::plan::boot::Pointers;
 use layers::plan::change::{
-    self, Decision, ImageFile, Install, Refusal, Request, State, create_set, delete_set,
-    import_base, mark_good, pin, rollback, uninstall, unpin,
+    self, Decision, ImageFile, Install, KargsEdit, NewKernel, Refusal, Request, State,
+    change_kargs, create_set, delete_set, import_base, mark_good, pin, rollback, sync_boot,
+    uninstall, unpin,
 };
 use layers::plan::check::check_change;
 use layers::plan::collect::cleanup;
@@ -71,9 +74,78 @@ struct CaseState {
     /// Pointers that cannot be read, by name, and why.
     #[serde(default)]
     damaged_pointers: BTreeMap<String, String>,
+    /// Kernels' releases, by generation.
+    #[serde(default)]
+    kernels: BTreeMap<String, String>,
+    boot: Option<CaseBoot>,
     /// Images that no generation names, in the words of `change`.
     #[serde(default)]
     store: Vec<String>,
+}
+
+/// The boot partition of a case.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseBoot {
+    /// Bytes that are free.
+    free: u64,
+    /// Whether nothing of ours is on it yet; else it is as the store wants it.
+    #[serde(default)]
+    empty: bool,
+    /// Whether the boot loader takes an entry to start once, and has been told one.
+    one_shot: Option<bool>,
+    /// Counters of the default entry that a boot loader has changed: `+2-1`.
+    counted: Option<String>,
+}
+
+/// A kernel of 10 MB with an initrd of 5 MB, both named by its release.
+fn kernel(version: &str) -> Kernel {
+    let blob = |what: &str, size| Blob { digest: digest(&format!("{what} {version}")), size };
+    Kernel {
+        version: version.into(),
+        linux: blob("linux", 10_000_000),
+        initrd: blob("initrd", 5_000_000),
+    }
+}
+
+/// Puts on the partition what a sync writes there.
+fn boot_partition(case: &CaseBoot, state: &mut State, layout: &Layout) {
+    let empty = BootPartition {
+        dir: BootDir::new(Path::new("/boot")),
+        files: BTreeMap::new(),
+        entries: BTreeMap::new(),
+        foreign: BTreeSet::new(),
+        missing_directories: if case.empty { 3 } else { 0 },
+        free: u64::MAX / 2,
+        cluster: 4096,
+        machine_id: Some("4098b3f648d74c13b1f04ccfba7798e8".into()),
+        state: Some("6d3376e4-fc93-4509-95ec-a21d68011da2".into()),
+        one_shot: case.one_shot.map(|set| OneShot { variable: ONE_SHOT.into(), set }),
+    };
+    state.boot = Some(empty);
+    let request = Request { time: "t".into(), asked: "boot sync".into(), once: false };
+    let ops = match case.empty {
+        true => Vec::new(),
+        false => sync_boot(state, layout, &request).unwrap().plan.ops,
+    };
+    let boot = state.boot.as_mut().unwrap();
+    boot.free = case.free;
+    for op in ops {
+        match op {
+            Op::CopyToBoot(copy) => {
+                let facts = FileFacts { size: copy.size, sound: None };
+                boot.files.insert(copy.file, facts);
+            }
+            Op::WriteEntry { mut name, text, .. } => {
+                if let Some(counted) = case.counted.as_ref().filter(|_| name.default) {
+                    let bare = name.uncounted().to_string();
+                    name = bare.replace(".conf", &format!("{counted}.conf")).parse().unwrap();
+                }
+                boot.entries.insert(name, text);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Every image of a case holds its own title.
@@ -155,7 +227,9 @@ fn load(case: &Path, layout: &Layout) -> State {
     let mut manifests: Vec<Manifest> = read.store.iter().map(|words| described(words)).collect();
     for entry in fs::read_dir(case.join("generations")).into_iter().flatten() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let generation = Generation::parse(&text).unwrap();
+        let mut generation = Generation::parse(&text).unwrap();
+        generation.kernel = read.kernels.get(&generation.id.to_string()).map(|it| kernel(it));
+        state.kernels.extend(generation.kernel.iter().flat_map(Kernel::files));
         let base = &generation.base;
         manifests.push(Manifest {
             dirs: base.dirs.clone(),
@@ -178,6 +252,9 @@ fn load(case: &Path, layout: &Layout) -> State {
             state.images.insert(manifest.digest, if short { SIZE / 2 } else { SIZE });
         }
         state.manifests.insert(manifest.digest, manifest);
+    }
+    if let Some(boot) = &read.boot {
+        boot_partition(boot, &mut state, layout);
     }
     state
 }
@@ -226,6 +303,12 @@ fn decide(text: &str, state: &State, layout: &Layout) -> Result<Decision, Refusa
         "delete" => delete_set(state, layout, &words[0].parse().unwrap(), request),
         "rollback" => rollback(state, layout, words.first().map(|_| id()), request),
         "mark-good" => mark_good(state, layout, id(), request),
+        "kargs" => {
+            let append = words.iter().map(|&word| word.to_owned()).collect();
+            let edit = KargsEdit { append, ..KargsEdit::default() };
+            change_kargs(state, layout, &edit, request)
+        }
+        "sync" => sync_boot(state, layout, request),
         "pin" => pin(state, layout, id(), request),
         "unpin" => unpin(state, layout, id(), request),
         "cleanup" => cleanup(state, layout, words[0].parse().unwrap(), request),
@@ -233,10 +316,20 @@ fn decide(text: &str, state: &State, layout: &Layout) -> Result<Decision, Refusa
     }
 }
 
+/// Reads an image's words; `kernel=VERSION` comes last.
 fn file(words: &str) -> ImageFile {
+    let (words, version) = match words.split_once(" kernel=") {
+        Some((words, version)) => (words, Some(version)),
+        None => (words, None),
+    };
     let manifest = described(words);
+    let kernel = version.map(|version| NewKernel {
+        kernel: kernel(version),
+        linux: "/work/kernel".into(),
+        initrd: "/work/initrd".into(),
+    });
     let path = format!("/media/{}_{}.img", manifest.name, manifest.version).into();
-    ImageFile { path, manifest }
+    ImageFile { path, manifest, kernel }
 }
 
 fn show(decision: &Decision) -> String {

@@ -74,7 +74,7 @@ fn image(file: &str, name: &str, version: &str, kind: Kind, requires: &[&str]) -
         required: false,
         deletes: Vec::new(),
     };
-    ImageFile { path, manifest }
+    ImageFile { path, manifest, kernel: None }
 }
 
 type Verb = dyn Fn(&State, &Layout, &Request) -> Result<Decision, Refusal>;

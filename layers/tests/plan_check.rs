@@ -9,10 +9,12 @@
 
 use std::path::{Path, PathBuf};
 
+use layers::entry::EntryName;
 use layers::id::{Digest, GenerationId};
-use layers::layout::{BootPaths, Layout};
+use layers::kernel::{KernelFile, Part};
+use layers::layout::{BootDir, BootPaths, EFIVARS, Layout, ONE_SHOT};
 use layers::plan::check::{LOWERS_MAX, VALUE_MAX, check_boot, check_change};
-use layers::plan::{Access, Op, Overlay, Plan, Upper};
+use layers::plan::{Access, BootName, CopyToBoot, Op, Overlay, Plan, Upper};
 use layers::superblock::Format;
 
 const RUN: &str = "/run/initramfs/layers";
@@ -151,6 +153,9 @@ fn each_fault_of_a_boot_is_caught() {
             "a boot changes no image",
             and(Op::PublishGeneration { dir: state().generations(), text: "x".into() }),
         ),
+        ("a boot changes no boot partition", and(copy(&state(), "/efi"))),
+        ("a boot changes no boot partition", and(away("/efi"))),
+        ("a boot sets no variable", and(once(ONE_SHOT))),
         ("a boot changes no image", and(Op::AppendLine { path: state().log(), line: "x".into() })),
     ];
     for (what, ops) in cases {
@@ -167,6 +172,29 @@ fn stage(to: PathBuf) -> Op {
 
 fn write(path: PathBuf) -> Op {
     Op::WriteFile { path, text: "x".into() }
+}
+
+fn kernel() -> KernelFile {
+    KernelFile { part: Part::Linux, digest: Digest::new([3; 32]) }
+}
+
+fn copy(layout: &Layout, boot: &str) -> Op {
+    let (from, boot) = (layout.kernel_file(&kernel()), BootDir::new(Path::new(boot)));
+    Op::CopyToBoot(CopyToBoot { from, boot, file: kernel(), size: 1 })
+}
+
+/// An entry whose name is right for `text`.
+fn entry(boot: &str, text: &str) -> Op {
+    let name = EntryName::of(false, GenerationId::FIRST, "text", None);
+    Op::WriteEntry { boot: BootDir::new(Path::new(boot)), name, text: text.into() }
+}
+
+fn once(variable: &str) -> Op {
+    Op::SetOneShot { variable: Path::new(EFIVARS).join(variable), entry: None }
+}
+
+fn away(boot: &str) -> Op {
+    Op::RemoveFromBoot { boot: BootDir::new(Path::new(boot)), name: BootName::File(kernel()) }
 }
 
 /// An image, a generation, the pointer, the log: nothing is wrong with it.
@@ -187,6 +215,9 @@ fn each_fault_of_a_change_is_caught() {
     let layout = Layout::new(Path::new("/state"));
     check_change(&Plan { ops: change(&layout) }, &layout).unwrap();
     check_change(&Plan::default(), &layout).unwrap();
+    let booted = vec![copy(&layout, "/efi"), entry("/efi", "text"), once(ONE_SHOT)];
+    let booted = [booted, change(&layout)].concat();
+    check_change(&Plan { ops: [booted, vec![away("/efi")]].concat() }, &layout).unwrap();
     let first = |op: Op| [vec![op], change(&layout)].concat();
     let last = |op: Op| [change(&layout), vec![op]].concat();
     let remove = |path: PathBuf| Op::Remove { path };
@@ -219,6 +250,21 @@ fn each_fault_of_a_change_is_caught() {
             first(Op::MountTmpfs { at: "/run/x".into(), size: layers::size::Size::default() }),
         ),
         ("a change mounts nothing", first(make(etc_upper()))),
+        ("it comes after the pointer", last(copy(&layout, "/efi"))),
+        ("it comes after the pointer", last(entry("/efi", "text"))),
+        ("it sets another variable", first(once("BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c"))),
+        ("it sets another variable, or after the pointer", last(once(ONE_SHOT))),
+        ("the entry's name is not its text's", first(entry("/efi", "other"))),
+        ("it copies what is not the store's", first(copy(&Layout::new(Path::new("/x")), "/efi"))),
+        (
+            "it touches what is not on the boot partition",
+            [first(copy(&layout, "/boot")), vec![entry("/efi", "text")]].concat(),
+        ),
+        ("it touches what is not on the boot partition", first(entry("/state/layerctl", "text"))),
+        (
+            "it touches what is not on the boot partition",
+            [vec![entry("/boot", "text")], last(away("/efi"))].concat(),
+        ),
     ];
     for (what, ops) in cases {
         let plan = Plan { ops };

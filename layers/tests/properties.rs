@@ -13,6 +13,7 @@ use layers::attempts::Attempts;
 use layers::cmdline::{BootRequest, DeviceSpec};
 use layers::generation::{Base, Generation, Layer, SCHEMA};
 use layers::id::{Digest, GenerationId, Name, SetName, Version};
+use layers::kernel::{Blob, Kernel, check_option};
 use layers::layout::BootPaths;
 use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
@@ -140,6 +141,16 @@ prop_compose! {
     }
 }
 
+/// Kernel arguments and a kernel.
+fn start() -> impl Strategy<Value = (Vec<String>, Option<Kernel>)> {
+    let option = prop_oneof!["[a-z_.-]{1,9}(=[a-z0-9,:/=]{0,9})?", "[a-z]{1,3}=\"[a-z ]{0,9}\""];
+    let option = option.prop_filter("no argument", |option| check_option(option).is_ok());
+    let blob = || (digest(), 0..=i64::MAX as u64).prop_map(|(digest, size)| Blob { digest, size });
+    let kernel = ("[0-9][0-9a-z.+-]{0,63}", blob(), blob())
+        .prop_map(|(version, linux, initrd)| Kernel { version, linux, initrd });
+    (vec(option, 0..4), proptest::option::of(kernel))
+}
+
 /// Generations that fit together, with up to five layers.
 fn generation() -> impl Strategy<Value = Generation> {
     let layers = btree_set(few_names(), 0..=5).prop_flat_map(|names| {
@@ -151,18 +162,30 @@ fn generation() -> impl Strategy<Value = Generation> {
             let names: Vec<Name> = layers.iter().map(|layer| layer.name.clone()).collect();
             let members = || subsequence(names.clone(), 0..=names.len());
             let sets = btree_map(few_names().prop_map(|name| set(name.as_str())), members(), 0..3);
-            let rest = (id(), proptest::option::of(id()), ".{0,9}", policy());
+            let rest = (id(), proptest::option::of(id()), ".{0,9}", policy(), start());
             let base = (version(), digest(), dirs(), vec("[0-9a-z.+-]{1,9}", 0..3), any::<bool>());
             (Just(layers), members(), sets, rest, base)
         })
         .prop_map(|(layers, default, mut sets, rest, base)| {
-            let (id, parent, reason, writable) = rest;
+            let (id, parent, reason, writable, (options, kernel)) = rest;
             let (version, digest, dirs, kernels, marks_good) = base;
             sets.insert(SetName::default_set(), default);
             let name = "debian".parse().unwrap();
             let base = Base { name, version, digest, dirs, kernels, marks_good };
             let (schema, created) = (SCHEMA, "2026-11-21T09:00:00Z".to_owned());
-            Generation { schema, id, parent, created, reason, base, layers, sets, writable }
+            Generation {
+                schema,
+                id,
+                parent,
+                created,
+                reason,
+                options,
+                base,
+                kernel,
+                layers,
+                sets,
+                writable,
+            }
         })
 }
 

@@ -111,7 +111,7 @@ fn image(name: &str, version: u8, kind: Kind, requires: &[&str]) -> ImageFile {
         required: false,
         deletes: Vec::new(),
     };
-    ImageFile { path: format!("/media/{name}.img").into(), manifest }
+    ImageFile { path: format!("/media/{name}.img").into(), manifest, kernel: None }
 }
 
 fn decide(event: &Event, state: &State, layout: &Layout) -> Result<Decision, Refusal> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use layers::layout::UNPUBLISHED;
 use layers::manifest::{ANY_ARCHITECTURE, Kind, Manifest};
-use layers::plan::change::{self, ImageFile, Refusal};
+use layers::plan::change::{self, ImageFile, NewKernel, Refusal};
 use layers::superblock::Format;
 use tempfile::TempDir;
 
@@ -14,23 +14,25 @@ use crate::admission::{self, Naming};
 use crate::cli::BaseImport;
 use crate::context::{Context, Outcome, Store};
 use crate::error::Error;
+use crate::kernel::{self, Source};
 use crate::os_release;
 use crate::packing::{self, Recipe};
 use crate::source::SourceTree;
 
 pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Error> {
     let naming = Naming { name: args.naming.name.clone(), version: args.naming.version.clone() };
-    // Lives until the plan has been carried out: the image is copied from it.
-    let mut packed: Option<TempDir> = None;
-    context.make_generation(args.pointing.writing.dry_run, |store| {
-        let image = if args.input.is_dir() {
-            let work =
-                packed.insert(work_directory(context, store, args.pointing.writing.dry_run)?);
-            pack(context, &args.input, &naming, work.path())?
+    let dry_run = args.pointing.writing.dry_run;
+    // Lives until the plan has been carried out: image, kernel and initrd are copied from it.
+    let mut made: Option<TempDir> = None;
+    context.make_generation(dry_run, |store| {
+        let work = made.insert(work_directory(context, store, dry_run)?).path();
+        let mut image = if args.input.is_dir() {
+            pack(context, &args.input, &naming, work)?
         } else {
             admission::admit(context, &store.state, &args.input, Kind::Base, &naming)?
         };
         check_machine(context, &image.manifest)?;
+        image.kernel = take_kernel(args, context, store, &image, work)?;
         let request = context.request_once(
             format!("base import {}", image.manifest.title()),
             args.pointing.try_once,
@@ -39,7 +41,34 @@ pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Er
     })
 }
 
-/// A place for the image of a directory: in the store's file system, where cleanup finds it after a crash.
+fn take_kernel(
+    args: &BaseImport,
+    context: &Context,
+    store: &Store,
+    image: &ImageFile,
+    work: &Path,
+) -> Result<Option<NewKernel>, Error> {
+    let manifest = &image.manifest;
+    if manifest.kernels.is_empty() {
+        return Ok(None);
+    }
+    let take = |root: &Path| {
+        let source = Source {
+            root,
+            title: format!("base {}", manifest.title()),
+            versions: &manifest.kernels,
+            init: args.init.as_deref(),
+            needed: store.state.boot.is_some(),
+        };
+        kernel::take(context, &source, work)
+    };
+    match args.input.is_dir() {
+        true => take(&args.input),
+        false => take(admission::open(&image.path, manifest.format)?.root()),
+    }
+}
+
+/// A place for what is made of the base: in the store's file system, where cleanup finds it after a crash.
 fn work_directory(context: &Context, store: &Store, dry_run: bool) -> Result<TempDir, Error> {
     let parent = if dry_run { std::env::temp_dir() } else { store.layout.store() };
     context.work_directory(UNPUBLISHED, &parent)
@@ -75,7 +104,7 @@ fn pack(
     };
     let path = work.join("image");
     let manifest = packing::pack(context, &tree, recipe, &path)?;
-    Ok(ImageFile { path, manifest })
+    Ok(ImageFile { path, manifest, kernel: None })
 }
 
 /// The running system's next base must run on this machine; a disk in another machine's hands may be anything.

@@ -21,6 +21,10 @@ pub(super) struct GenerationView<'a> {
     /// Starts left, while it was not marked good; null where they are not counted.
     attempts_left: Option<Attempts>,
     base: BaseView<'a>,
+    /// The kernel's release; null where the base brings none.
+    kernel: Option<&'a str>,
+    /// Kernel arguments of its own.
+    options: &'a [String],
     layers: Vec<LayerView<'a>>,
     sets: &'a BTreeMap<SetName, Vec<Name>>,
 }
@@ -55,6 +59,8 @@ impl<'a> GenerationView<'a> {
             pinned: state.pinned.contains(&id),
             attempts_left: attempts_left(id, state),
             base: BaseView::new(&generation.base),
+            kernel: generation.kernel.as_ref().map(|kernel| kernel.version.as_str()),
+            options: &generation.options,
             layers: generation.layers.iter().map(LayerView::new).collect(),
             sets: &generation.sets,
         }

@@ -1,10 +1,11 @@
 //! One file for each verb.
 
-use crate::cli::{Base, Command, Set};
+use crate::cli::{Base, Boot, Command, Set};
 use crate::context::{Context, Outcome};
 use crate::error::Error;
 
 mod base;
+mod boot;
 mod build;
 mod cleanup;
 mod completions;
@@ -15,6 +16,7 @@ mod history;
 mod init;
 mod initrd;
 mod install;
+mod kargs;
 mod man;
 mod mark_good;
 mod pin;
@@ -42,6 +44,9 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error
         Command::Etc(args) => etc::run(args, context),
         Command::Policy(args) => policy::run(args, context),
         Command::Reset(args) => reset::run(args, context),
+        Command::Kargs(args) => kargs::run(args, context),
+        Command::Boot(Boot::List(args)) => boot::list(*args, context),
+        Command::Boot(Boot::Sync(args)) => boot::sync(args, context),
         Command::Status(args) => status::run(*args, context),
         Command::History(args) => history::run(*args, context),
         Command::Rollback(args) => rollback::run(args, context),

@@ -234,6 +234,12 @@ fn generation(text: &mut String, generation: &Generation) {
     line(text, "made", &format!("{}  {}", generation.created, generation.reason));
     let base = &generation.base;
     line(text, "base", &format!("{} {}  {}", base.name, base.version, base.digest.short()));
+    if let Some(kernel) = &generation.kernel {
+        line(text, "kernel", &kernel.version);
+    }
+    if !generation.options.is_empty() {
+        line(text, "kargs", &generation.options.join(" "));
+    }
     for (place, layer) in generation.layers.iter().rev().enumerate() {
         let label = if place == 0 { "layers" } else { "" };
         let needed = if layer.requested { "" } else { "  (needed by another)" };

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use layers::generation::Layer;
 use layers::id::{Digest, GenerationId};
+use layers::kernel::{Kernel, KernelFile};
 use layers::layout::Layout;
 use layers::plan::change::State;
 use layers::store::verify::{self, Verdict};
@@ -20,6 +21,7 @@ struct Findings {
     schema: u32,
     /// Whether nothing is wrong.
     good: bool,
+    /// Images, kernels and initrds.
     images: Vec<Image>,
     /// Manifests, generations and pointers that cannot be used.
     records: Vec<Record>,
@@ -68,10 +70,45 @@ pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
 }
 
 fn images(store: &Store, ui: &Ui) -> Vec<Image> {
-    let state = &store.state;
-    let bar = ui.bar("verifying", state.images.values().sum());
+    let (state, layout) = (&store.state, &store.layout);
+    let bar = ui.bar("verifying", state.images.values().chain(state.kernels.values()).sum());
     let look = |digest: Digest| {
-        let verdict = verify::image(&store.layout, &digest, &mut |bytes| bar.inc(bytes));
+        let verdict = verify::image(layout, &digest, &mut |bytes| bar.inc(bytes));
+        let (title, users) = (title(state, &digest), users(state, &digest));
+        Image::new(&digest, title, verdict, users, |verdict, users| {
+            hint(layout, &digest, verdict, users)
+        })
+    };
+    let look_at_kernel = |file: KernelFile| {
+        let verdict = verify::kernel(layout, &file, &mut |bytes| bar.inc(bytes));
+        let (title, users) = kernel_title_and_users(state, &file);
+        Image::new(&file.digest, title, verdict, users, |_, users| match users {
+            [] => "no generation uses it: layerctl cleanup".to_owned(),
+            _ => {
+                let path = layout.kernel_file(&file);
+                format!(
+                    "bring it back: rm -f {}; layerctl base import FILE, with the file of its base",
+                    path.display()
+                )
+            }
+        })
+    };
+    let mut images: Vec<Image> = verify::all(state).into_iter().map(look).collect();
+    images.extend(verify::all_kernels(state).into_iter().map(look_at_kernel));
+    bar.finish_and_clear();
+    // By what people call them; nameless ones last.
+    images.sort_by_cached_key(|image| (image.title.is_none(), image.title.clone()));
+    images
+}
+
+impl Image {
+    fn new(
+        digest: &Digest,
+        title: Option<String>,
+        verdict: Verdict,
+        generations: Vec<GenerationId>,
+        hint: impl FnOnce(&str, &[GenerationId]) -> String,
+    ) -> Self {
         let (verdict, why) = match verdict {
             Verdict::Good => ("good", None),
             Verdict::Damaged { is } => {
@@ -80,16 +117,20 @@ fn images(store: &Store, ui: &Ui) -> Vec<Image> {
             Verdict::Missing => ("missing", Some("it is not in the store".to_owned())),
             Verdict::Unreadable(why) => ("unreadable", Some(why)),
         };
-        let title = title(state, &digest);
-        let generations = users(state, &digest);
-        let hint = why.as_ref().map(|_| hint(&store.layout, &digest, verdict, &generations));
-        Image { digest: digest.to_string(), title, verdict, why, generations, hint }
-    };
-    let mut images: Vec<Image> = verify::all(state).into_iter().map(look).collect();
-    bar.finish_and_clear();
-    // By what people call them; nameless ones last.
-    images.sort_by_cached_key(|image| (image.title.is_none(), image.title.clone()));
-    images
+        let hint = why.as_ref().map(|_| hint(verdict, &generations));
+        Self { digest: digest.to_string(), title, verdict, why, generations, hint }
+    }
+}
+
+fn kernel_title_and_users(state: &State, file: &KernelFile) -> (Option<String>, Vec<GenerationId>) {
+    let kernels = state
+        .generations
+        .values()
+        .filter_map(|generation| generation.kernel.as_ref().map(|kernel| (generation.id, kernel)));
+    let users: Vec<(GenerationId, &Kernel)> =
+        kernels.filter(|(_, kernel)| kernel.files().iter().any(|(used, _)| used == file)).collect();
+    let title = users.first().map(|(_, kernel)| format!("{} {}", file.part.name(), kernel.version));
+    (title, users.iter().map(|(id, _)| *id).collect())
 }
 
 fn title(state: &State, digest: &Digest) -> Option<String> {

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 
 use sys_mount::{FilesystemType, Mount, MountFlags, UnmountFlags};
 
+use crate::entry::EntryName;
 use crate::etc::Derive;
 use crate::exec::{Host, HostError};
 use crate::id::Digest;
+use crate::layout::BootDir;
 use crate::machine_id::MachineId;
-use crate::plan::{Access, Overlay, Upper};
+use crate::plan::{Access, BootName, CopyToBoot, Overlay, Upper};
 use crate::size::Size;
-use crate::store::{bound, derive, publish, stage, tree, upper};
+use crate::store::{bound, derive, efi, partition, publish, stage, tree, upper};
 use crate::superblock::Format;
 use crate::sys::{self, Backing, KernelError};
 
@@ -193,6 +195,31 @@ impl Host for LinuxHost<'_> {
 
     fn remove(&mut self, path: &Path) -> Result<(), HostError> {
         publish::remove(path).map_err(|error| HostError::io("remove", path, error))
+    }
+
+    fn copy_to_boot(&mut self, copy: &CopyToBoot) -> Result<(), HostError> {
+        let to = copy.boot.file(&copy.file);
+        match &mut self.progress {
+            Some(progress) => partition::copy(&copy.from, &to, &copy.file.digest, *progress),
+            None => partition::copy(&copy.from, &to, &copy.file.digest, &mut |_| {}),
+        }
+    }
+
+    fn write_entry(
+        &mut self,
+        boot: &BootDir,
+        name: EntryName,
+        text: &str,
+    ) -> Result<(), HostError> {
+        partition::write(&boot.entry(&name), text)
+    }
+
+    fn set_one_shot(&mut self, variable: &Path, entry: Option<EntryName>) -> Result<(), HostError> {
+        efi::set_one_shot(variable, entry)
+    }
+
+    fn remove_from_boot(&mut self, boot: &BootDir, name: BootName) -> Result<(), HostError> {
+        partition::remove(&name.path(boot))
     }
 
     fn unmount(&mut self, at: &Path) -> Result<(), HostError> {

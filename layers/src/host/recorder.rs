@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::entry::EntryName;
 use crate::etc::Derive;
 use crate::exec::{Host, HostError};
 use crate::id::Digest;
+use crate::layout::BootDir;
 use crate::machine_id::MachineId;
-use crate::plan::{Access, Op, Overlay, Upper};
+use crate::plan::{Access, BootName, CopyToBoot, Op, Overlay, Upper};
 use crate::size::Size;
 use crate::superblock::Format;
 
@@ -172,6 +174,30 @@ impl Host for Recorder<'_> {
 
     fn remove(&mut self, path: &Path) -> Result<(), HostError> {
         self.record(Op::Remove { path: path.into() }, |host| host.remove(path))
+    }
+
+    fn copy_to_boot(&mut self, copy: &CopyToBoot) -> Result<(), HostError> {
+        self.record(Op::CopyToBoot(copy.clone()), |host| host.copy_to_boot(copy))
+    }
+
+    fn write_entry(
+        &mut self,
+        boot: &BootDir,
+        name: EntryName,
+        text: &str,
+    ) -> Result<(), HostError> {
+        let op = Op::WriteEntry { boot: boot.clone(), name, text: text.into() };
+        self.record(op, |host| host.write_entry(boot, name, text))
+    }
+
+    fn set_one_shot(&mut self, variable: &Path, entry: Option<EntryName>) -> Result<(), HostError> {
+        let op = Op::SetOneShot { variable: variable.into(), entry };
+        self.record(op, |host| host.set_one_shot(variable, entry))
+    }
+
+    fn remove_from_boot(&mut self, boot: &BootDir, name: BootName) -> Result<(), HostError> {
+        let op = Op::RemoveFromBoot { boot: boot.clone(), name };
+        self.record(op, |host| host.remove_from_boot(boot, name))
     }
 
     fn unmount(&mut self, at: &Path) -> Result<(), HostError> {

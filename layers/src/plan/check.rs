@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Access, Op, Overlay, Plan};
+use super::{Access, CopyToBoot, Op, Overlay, Plan};
 use crate::etc::Derive;
-use crate::layout::{BootPaths, Layout};
+use crate::id::Digest;
+use crate::kernel::{KernelFile, Part};
+use crate::layout::{BootDir, BootPaths, Layout, ONE_SHOT};
 
 /// The longest value of one mount option (`fsconfig(2)`: a string has at most 256 bytes with its end).
 pub const VALUE_MAX: usize = 255;
@@ -74,6 +76,10 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
             }
             Op::StageImage { .. } | Op::PublishGeneration { .. } | Op::AppendLine { .. } => {
                 return Err("a boot changes no image and no generation".to_owned());
+            }
+            Op::SetOneShot { .. } => return Err("a boot sets no variable".to_owned()),
+            _ if on_boot_partition(op).is_some() => {
+                return Err("a boot changes no boot partition".to_owned());
             }
             _ => {}
         }
@@ -159,7 +165,20 @@ fn reachable(path: &Path, mounted: &BTreeSet<&Path>, state: &Path) -> Result<(),
 /// Checks a change's plan: what it points to is there before the pointer, and nothing of the store is overwritten.
 pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
     let mut pointed = false;
+    let mut boot = None;
     each(plan, |op| {
+        if let Some(there) = on_boot_partition(op) {
+            if *boot.get_or_insert(there) != there || there.top().starts_with(layout.top()) {
+                return Err("it touches what is not on the boot partition".to_owned());
+            }
+            return check_boot_partition(op, pointed, layout);
+        }
+        if let Op::SetOneShot { variable, .. } = op {
+            return match variable.ends_with(ONE_SHOT) && !pointed {
+                true => Ok(()),
+                false => Err("it sets another variable, or after the pointer".to_owned()),
+            };
+        }
         let path = match op {
             Op::StageImage { to, .. } => to,
             Op::PublishGeneration { dir, .. } => dir,
@@ -176,7 +195,7 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
         let pointer = [layout.default(), layout.next(), layout.good()].contains(path);
         let inside = path.parent().unwrap_or(path);
         match op {
-            Op::StageImage { to, digest, .. } if *to != layout.image(digest) => {
+            Op::StageImage { to, digest, .. } if !is_named_by_digest(to, *digest, layout) => {
                 return Err("the image's name is not its digest".to_owned());
             }
             Op::PublishGeneration { .. } if inside != layout.generations() => {
@@ -197,6 +216,38 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
         }
         Ok(())
     })
+}
+
+/// The boot partition that an operation changes.
+fn on_boot_partition(op: &Op) -> Option<&BootDir> {
+    match op {
+        Op::CopyToBoot(CopyToBoot { boot, .. })
+        | Op::WriteEntry { boot, .. }
+        | Op::RemoveFromBoot { boot, .. } => Some(boot),
+        _ => None,
+    }
+}
+
+/// Names on the boot partition are ours by their types. What is written is there before the pointer; what only the old
+/// state needed goes after it.
+fn check_boot_partition(op: &Op, pointed: bool, layout: &Layout) -> Result<(), String> {
+    match op {
+        Op::RemoveFromBoot { .. } => Ok(()),
+        _ if pointed => Err("it comes after the pointer that makes the change visible".to_owned()),
+        Op::CopyToBoot(copy) if copy.from != layout.kernel_file(&copy.file) => {
+            Err("it copies what is not the store's".to_owned())
+        }
+        Op::WriteEntry { name, text, .. } if !name.fits(text) => {
+            Err("the entry's name is not its text's".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether an image, a kernel or an initrd enters the store under the name of its digest.
+fn is_named_by_digest(to: &Path, digest: Digest, layout: &Layout) -> bool {
+    let file = |part| layout.kernel_file(&KernelFile { part, digest });
+    [layout.image(&digest), file(Part::Linux), file(Part::Initrd)].iter().any(|name| name == to)
 }
 
 /// Whether a file may be written anew: a manifest, the serial, a pointer, a request to the next boot, a pin, the report

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::change::entries::{self, After};
 use super::change::{Decision, Refusal, Request, State};
 use super::{Op, Plan};
 use crate::id::{Digest, GenerationId};
+use crate::kernel::{Kernel, KernelFile};
 use crate::layout::Layout;
 
 /// Generations that are never removed: booted, default, next, good, the one that ran last, and the pinned ones.
@@ -37,9 +39,20 @@ pub fn cleanup(
         .flat_map(|generation| generation.digests().collect::<Vec<_>>())
         .collect();
 
-    // Generations go first: a record that names a missing image is never seen.
-    let mut ops: Vec<Op> =
-        gone.iter().map(|id| Op::Remove { path: layout.generation(*id) }).collect();
+    let kept_kernels: BTreeSet<KernelFile> = state
+        .generations
+        .values()
+        .filter(|generation| kept.contains(&generation.id))
+        .flat_map(|generation| generation.kernel.iter().flat_map(Kernel::files))
+        .map(|(file, _)| file)
+        .collect();
+
+    // Entries go before the generations that they start, and those before what they name: nothing that is seen names
+    // what is missing.
+    let aligned = entries::align_or_remove(state, layout, &After::of(state).without(&gone))?;
+    let notes = aligned.notes.clone();
+    let mut ops = aligned.ops();
+    ops.extend(gone.iter().map(|id| Op::Remove { path: layout.generation(*id) }));
     let stale_uppers = state.etc_uppers.iter().filter(|id| !kept.contains(id));
     ops.extend(
         stale_uppers.map(|id| Op::Remove { path: layout.etc_uppers().join(id.to_string()) }),
@@ -51,6 +64,9 @@ pub fn cleanup(
     ops.extend(loose_images.iter().map(|(digest, _)| Op::Remove { path: layout.image(digest) }));
     let loose_manifests = state.manifests.keys().filter(|digest| !reachable.contains(digest));
     ops.extend(loose_manifests.map(|digest| Op::Remove { path: layout.manifest(digest) }));
+    let loose_kernels: Vec<_> =
+        state.kernels.iter().filter(|(file, _)| !kept_kernels.contains(file)).collect();
+    ops.extend(loose_kernels.iter().map(|(file, _)| Op::Remove { path: layout.kernel_file(file) }));
     ops.extend(state.leftovers.iter().map(|path| Op::Remove { path: path.clone() }));
 
     if ops.is_empty() {
@@ -60,6 +76,11 @@ pub fn cleanup(
         gone.iter().map(|id| format!("removed generation {id}")).collect();
     let bytes: u64 = loose_images.iter().map(|(_, size)| *size).sum();
     summary.push(format!("removed {} images, {bytes} bytes", loose_images.len()));
+    if !loose_kernels.is_empty() {
+        let bytes: u64 = loose_kernels.iter().map(|(_, size)| *size).sum();
+        summary.push(format!("removed {} kernels and initrds, {bytes} bytes", loose_kernels.len()));
+    }
+    summary.extend(notes);
     if !state.leftovers.is_empty() {
         summary.push(format!("removed {} leftovers of unfinished changes", state.leftovers.len()));
     }

@@ -6,8 +6,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::entry::EntryName;
 use crate::etc::Derive;
 use crate::id::Digest;
+use crate::kernel::KernelFile;
+use crate::layout::BootDir;
 use crate::machine_id::MachineId;
 use crate::size::Size;
 use crate::superblock::Format;
@@ -55,6 +58,38 @@ pub enum Access {
     Writable,
     /// Writes and setuid programs; no devices.
     WritableSuid,
+}
+
+/// Something of ours on a boot partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootName {
+    /// A boot loader entry.
+    Entry(EntryName),
+    /// A kernel or an initrd.
+    File(KernelFile),
+}
+
+impl BootName {
+    /// Its path on the partition that is mounted at `boot`.
+    pub fn path(&self, boot: &BootDir) -> PathBuf {
+        match self {
+            Self::Entry(name) => boot.entry(name),
+            Self::File(file) => boot.file(file),
+        }
+    }
+}
+
+/// A kernel or initrd on its way to a boot partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyToBoot {
+    /// The store's copy.
+    pub from: PathBuf,
+    /// The boot partition.
+    pub boot: BootDir,
+    /// Its name there, and what its bytes must hash to.
+    pub file: KernelFile,
+    /// Its length in bytes.
+    pub size: u64,
 }
 
 /// One operation.
@@ -205,6 +240,31 @@ pub enum Op {
         /// What to remove.
         path: PathBuf,
     },
+    /// Copy a kernel or an initrd to the boot partition, and read it back; one that is there with the right bytes is left.
+    CopyToBoot(CopyToBoot),
+    /// Write a boot loader entry under a new name, and read it back.
+    WriteEntry {
+        /// The boot partition.
+        boot: BootDir,
+        /// The entry's name, which tells its text's digest.
+        name: EntryName,
+        /// What it will hold.
+        text: String,
+    },
+    /// Tell the boot loader which of our entries to start a single time, or that it shall start none so.
+    SetOneShot {
+        /// The firmware's variable.
+        variable: PathBuf,
+        /// The entry.
+        entry: Option<EntryName>,
+    },
+    /// Remove a file of ours from the boot partition.
+    RemoveFromBoot {
+        /// The boot partition.
+        boot: BootDir,
+        /// What to remove.
+        name: BootName,
+    },
 }
 
 impl Op {
@@ -291,6 +351,22 @@ impl fmt::Display for Op {
             Self::PublishGeneration { dir, .. } => write!(f, "publish {}", dir.display()),
             Self::AppendLine { path, line } => write!(f, "append {} {line:?}", path.display()),
             Self::Remove { path } => write!(f, "remove {}", path.display()),
+            Self::CopyToBoot(CopyToBoot { from, boot, file, size }) => {
+                let to = boot.file(file);
+                write!(f, "copy {} to {} ({size} bytes)", from.display(), to.display())
+            }
+            Self::WriteEntry { boot, name, text } => {
+                write!(f, "write entry {} ({} bytes)", boot.entry(name).display(), text.len())
+            }
+            Self::SetOneShot { entry: Some(entry), .. } => {
+                write!(f, "have the boot loader start once {}", entry.uncounted())
+            }
+            Self::SetOneShot { entry: None, .. } => {
+                f.write_str("have the boot loader start nothing once")
+            }
+            Self::RemoveFromBoot { boot, name } => {
+                write!(f, "remove from boot {}", name.path(boot).display())
+            }
         }
     }
 }

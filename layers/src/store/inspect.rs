@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -63,22 +63,47 @@ pub struct Contents {
     pub os_release: Option<String>,
 }
 
+/// An image that is mounted out of sight, for as long as this value lives.
+#[derive(Debug)]
+pub struct OpenImage {
+    path: PathBuf,
+    root: PathBuf,
+    _mount: OwnedFd,
+}
+
+impl OpenImage {
+    /// Mounts an image.
+    pub fn open(path: &Path, format: Format) -> Result<Self, InspectError> {
+        let failed = |source| InspectError::Mount { path: path.to_owned(), source };
+        let mount = match format {
+            Format::Squashfs => sys::image(path, format, Backing::Loop),
+            // A kernel that wants a block device, or a file on tmpfs.
+            Format::Erofs => sys::image(path, format, Backing::File)
+                .or_else(|_| sys::image(path, format, Backing::Loop)),
+        }
+        .map_err(failed)?;
+        let root = PathBuf::from(format!("/proc/self/fd/{}/", mount.as_raw_fd()));
+        Ok(Self { path: path.to_owned(), root, _mount: mount })
+    }
+
+    /// Its root directory; the path means this only to this process.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What it holds.
+    pub fn contents(&self) -> Result<Contents, InspectError> {
+        tree(&self.root).map_err(|(inside, source)| InspectError::Read {
+            path: self.path.clone(),
+            inside: Path::new("/").join(inside.strip_prefix(&self.root).unwrap_or(&inside)),
+            source,
+        })
+    }
+}
+
 /// Mounts an image out of sight and reads what it holds.
 pub fn image(path: &Path, format: Format) -> Result<Contents, InspectError> {
-    let failed = |source| InspectError::Mount { path: path.to_owned(), source };
-    let mount = match format {
-        Format::Squashfs => sys::image(path, format, Backing::Loop),
-        // A kernel that wants a block device, or a file on tmpfs.
-        Format::Erofs => sys::image(path, format, Backing::File)
-            .or_else(|_| sys::image(path, format, Backing::Loop)),
-    }
-    .map_err(failed)?;
-    let root = PathBuf::from(format!("/proc/self/fd/{}/", mount.as_raw_fd()));
-    tree(&root).map_err(|(inside, source)| InspectError::Read {
-        path: path.to_owned(),
-        inside: Path::new("/").join(inside.strip_prefix(&root).unwrap_or(&inside)),
-        source,
-    })
+    OpenImage::open(path, format)?.contents()
 }
 
 /// Reads what a directory tree holds.

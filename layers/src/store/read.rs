@@ -12,6 +12,7 @@ use super::{StoreError, publish};
 use crate::attempts::{Attempts, NoAttempts};
 use crate::generation::{Generation, GenerationError};
 use crate::id::{Digest, GenerationId};
+use crate::kernel::{KernelFile, Part};
 use crate::layout::{Layout, SCHEMA};
 use crate::manifest::{Manifest, ManifestError};
 use crate::plan::boot::Pointers;
@@ -229,6 +230,10 @@ fn images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
             let metadata =
                 fs::metadata(&path).map_err(|error| StoreError::io("read", &path, error))?;
             state.images.insert(digest, metadata.len());
+        } else if let Some(file) = kernel_file(&name) {
+            let metadata =
+                fs::metadata(&path).map_err(|error| StoreError::io("read", &path, error))?;
+            state.kernels.insert(file, metadata.len());
         } else if let Some(digest) = digest_of(&name, ".toml")
             && let Ok(manifest) = manifest(&path)
             && manifest.digest == digest
@@ -241,6 +246,13 @@ fn images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
 
 fn digest_of(name: &str, ending: &str) -> Option<Digest> {
     name.strip_suffix(ending)?.parse().ok()
+}
+
+fn kernel_file(name: &str) -> Option<KernelFile> {
+    [Part::Linux, Part::Initrd].into_iter().find_map(|part| {
+        let digest = digest_of(name, &format!(".{}", part.name()))?;
+        Some(KernelFile { part, digest })
+    })
 }
 
 /// The lines of the log, oldest first: time, generation (`-` for none), what was asked.

@@ -40,7 +40,12 @@ pub fn copy(
     result
 }
 
-fn copy_hashed(from: &Path, to: &Path, progress: &mut Progress<'_>) -> Result<Digest, HostError> {
+/// Copies `from` to `to`, flushed, and gives what its bytes hash to.
+pub(super) fn copy_hashed(
+    from: &Path,
+    to: &Path,
+    progress: &mut Progress<'_>,
+) -> Result<Digest, HostError> {
     let source = File::open(from).map_err(|error| HostError::io("open", from, error))?;
     let mut options = OpenOptions::new();
     let mut target = options
@@ -63,6 +68,11 @@ fn copy_hashed(from: &Path, to: &Path, progress: &mut Progress<'_>) -> Result<Di
 pub fn free(directory: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(directory)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// SHA-256 of bytes.
+pub fn digest(bytes: &[u8]) -> Digest {
+    Digest::new(Sha256::digest(bytes).into())
 }
 
 /// SHA-256 of a file's bytes.

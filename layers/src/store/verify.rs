@@ -1,13 +1,15 @@
-//! `layerctl verify`: are the store's images what their names say?
+//! `layerctl verify`: are the store's images and kernels what their names say?
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 
 use super::read;
 use super::stage::{self, Progress};
 use crate::exec::HostError;
 use crate::generation::Generation;
 use crate::id::Digest;
+use crate::kernel::{Kernel, KernelFile};
 use crate::layout::Layout;
 use crate::plan::change::State;
 
@@ -29,7 +31,16 @@ pub enum Verdict {
 
 /// Checks one image, reading all of its bytes.
 pub fn image(layout: &Layout, digest: &Digest, progress: &mut Progress<'_>) -> Verdict {
-    match stage::hash(&layout.image(digest), progress) {
+    file(&layout.image(digest), digest, progress)
+}
+
+/// Checks a kernel or an initrd likewise.
+pub fn kernel(layout: &Layout, kernel: &KernelFile, progress: &mut Progress<'_>) -> Verdict {
+    file(&layout.kernel_file(kernel), &kernel.digest, progress)
+}
+
+fn file(path: &Path, digest: &Digest, progress: &mut Progress<'_>) -> Verdict {
+    match stage::hash(path, progress) {
         Ok(is) if is == *digest => Verdict::Good,
         Ok(is) => Verdict::Damaged { is },
         Err(HostError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -54,6 +65,13 @@ pub fn bad_manifests(layout: &Layout, state: &State) -> BTreeMap<Digest, String>
 /// Every image that is in the store or that a generation names.
 pub fn all(state: &State) -> BTreeSet<Digest> {
     state.images.keys().copied().chain(named(state)).collect()
+}
+
+/// Every kernel and initrd that is in the store or that a generation names.
+pub fn all_kernels(state: &State) -> BTreeSet<KernelFile> {
+    let kernels = state.generations.values().filter_map(|generation| generation.kernel.as_ref());
+    let named = kernels.flat_map(Kernel::files).map(|(file, _)| file);
+    state.kernels.keys().copied().chain(named).collect()
 }
 
 fn named(state: &State) -> BTreeSet<Digest> {

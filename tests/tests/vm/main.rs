@@ -8,6 +8,8 @@ mod accounts;
 #[cfg(test)]
 mod attempts;
 #[cfg(test)]
+mod boot_partition;
+#[cfg(test)]
 mod conflicts;
 #[cfg(test)]
 mod containers;

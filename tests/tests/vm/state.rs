@@ -54,6 +54,11 @@ impl State {
         Ok(Self { name: name.to_owned(), artefacts, place: TempDir::new_in(dir)? })
     }
 
+    /// What machines that boot it are called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn artefacts(&self) -> &Artefacts {
         &self.artefacts
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Decision, Draft, ImageFile, Refusal, Request, State, fit, next_boot, publish};
 use crate::generation::Base;
 use crate::id::SetName;
+use crate::kernel::Kernel;
 use crate::layout::Layout;
 use crate::manifest::Kind;
 use crate::policy::Policy;
@@ -26,12 +27,30 @@ pub fn import_base(
     let base = Base::from_manifest(manifest);
     let mut draft = if state.is_new() {
         let sets = BTreeMap::from([(SetName::default_set(), Vec::new())]);
-        Draft { base: base.clone(), layers: Vec::new(), sets, writable: Policy::default() }
+        Draft {
+            options: Vec::new(),
+            base: base.clone(),
+            kernel: None,
+            layers: Vec::new(),
+            sets,
+            writable: Policy::default(),
+        }
     } else {
         Draft::of(state.start()?)
     };
+    let same = draft.base == base;
+    // The same base without a kernel is one whose initrd could not be built this time: the one that it has stays.
+    let kept = draft.kernel.take().filter(|_| same && image.kernel.is_none());
+    let new = image.kernel.as_ref().map(|new| new.kernel.clone());
+    let had = state.start().ok().and_then(|start| start.kernel.clone());
+    draft.kernel = new.or(kept);
+    let whole = |kernel: &Kernel| {
+        kernel.files().iter().all(|(file, size)| state.kernels.get(file) == Some(size))
+    };
     if state.pointers.default.is_some()
-        && draft.base == base
+        && same
+        && draft.kernel == had
+        && draft.kernel.as_ref().is_none_or(whole)
         && state.images.get(&base.digest) == Some(&manifest.size)
     {
         return Ok(Decision::unchanged(format!("{} is the base already", manifest.title())));

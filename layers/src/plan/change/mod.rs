@@ -11,24 +11,33 @@ use thiserror::Error;
 use super::boot::{Choices, Pointers};
 use super::{Op, Plan};
 use crate::attempts::Attempts;
+use crate::boot_partition::BootPartition;
 use crate::generation::{self, Generation};
 use crate::id::{Digest, GenerationId};
+use crate::kernel::{Kernel, KernelFile};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::policy::Policy;
 
 mod base;
+mod boot;
+pub(super) mod entries;
 mod fit;
 mod good;
 mod install;
+mod kargs;
 mod pointer;
 mod policy;
 mod reset;
 mod sets;
 
+use entries::After;
+
 pub use base::import_base;
+pub use boot::sync_boot;
 pub use good::mark_good;
 pub use install::{Install, install, uninstall};
+pub use kargs::{KargsEdit, change_kargs};
 pub use pointer::{pin, rollback, unpin};
 pub use policy::apply_policy;
 pub use reset::{cancel_reset, refused_reset, reset};
@@ -55,6 +64,10 @@ pub struct State {
     pub serial: Option<GenerationId>,
     /// Image files in the store, with their length in bytes.
     pub images: BTreeMap<Digest, u64>,
+    /// Kernels and initrds in the store, with their length in bytes.
+    pub kernels: BTreeMap<KernelFile, u64>,
+    /// The boot partition that goes with the store, if there is one.
+    pub boot: Option<BootPartition>,
     /// Readable manifests in the store.
     pub manifests: BTreeMap<Digest, Manifest>,
     /// Generations that have an /etc upper.
@@ -75,6 +88,19 @@ pub struct ImageFile {
     pub path: PathBuf,
     /// Its description.
     pub manifest: Manifest,
+    /// The kernel that comes with it: that of a base which has one.
+    pub kernel: Option<NewKernel>,
+}
+
+/// A kernel that is to enter the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKernel {
+    /// What the generation says of it.
+    pub kernel: Kernel,
+    /// Where the kernel's file is.
+    pub linux: PathBuf,
+    /// Where its initrd is.
+    pub initrd: PathBuf,
 }
 
 /// When a change is made and in which words: what the log and the generation say of it.
@@ -232,7 +258,9 @@ impl State {
 
 /// What a new generation is made of; the rest follows from the store.
 struct Draft {
+    options: Vec<String>,
     base: generation::Base,
+    kernel: Option<Kernel>,
     layers: Vec<generation::Layer>,
     sets: BTreeMap<crate::id::SetName, Vec<crate::id::Name>>,
     writable: Policy,
@@ -241,7 +269,9 @@ struct Draft {
 impl Draft {
     fn of(generation: &Generation) -> Self {
         Self {
+            options: generation.options.clone(),
             base: generation.base.clone(),
+            kernel: generation.kernel.clone(),
             layers: generation.layers.clone(),
             sets: generation.sets.clone(),
             writable: generation.writable.clone(),
@@ -265,7 +295,9 @@ fn publish(
         parent: state.pointers.default,
         created: request.time.clone(),
         reason: request.asked.clone(),
+        options: draft.options,
         base: draft.base,
+        kernel: draft.kernel,
         layers: draft.layers,
         sets: draft.sets,
         writable: state.policy.clone().unwrap_or(draft.writable),
@@ -280,11 +312,13 @@ fn publish(
     let mut ops: Vec<Op> =
         new_images.iter().flat_map(|image| stage(state, layout, image)).collect();
     ops.push(Op::WriteFile { path: layout.serial(), text: id.record() });
+    let mut after = After::of(state).with(&generation);
     if let Some(attempts) = state.new_attempts(&generation.base) {
         ops.push(Op::WriteFile { path: layout.tries_of(id), text: attempts.record() });
+        after = after.counted(id, attempts);
     }
     ops.push(Op::PublishGeneration { dir: layout.generation(id), text: generation.to_string() });
-    ops.extend(point(state, layout, request, id));
+    ops.extend(point(state, layout, request, id, after)?);
     Ok((generation, ops))
 }
 
@@ -302,10 +336,37 @@ fn check_images(
         !state.is_whole(digest) && !new_images.iter().any(|image| image.manifest.digest == *digest)
     });
     match missing {
-        None => Ok(()),
+        None => check_kernel(state, generation, new_images),
         Some((title, digest)) => Err(Refusal::new(
             format!("the image of {title} ({}) is {}", digest.short(), state.lack(&digest)),
             "see what is damaged: layerctl verify; then install its file again or uninstall it",
+        )),
+    }
+}
+
+/// So are its kernel and initrd.
+fn check_kernel(
+    state: &State,
+    generation: &Generation,
+    new_images: &[&ImageFile],
+) -> Result<(), Refusal> {
+    let arrives = |kernel: &Kernel| {
+        new_images.iter().any(|image| image.kernel.as_ref().is_some_and(|it| it.kernel == *kernel))
+    };
+    let Some(kernel) = generation.kernel.as_ref().filter(|kernel| !arrives(kernel)) else {
+        return Ok(());
+    };
+    match kernel.files().iter().find(|(file, size)| state.kernels.get(file) != Some(size)) {
+        None => Ok(()),
+        Some((file, _)) => Err(Refusal::new(
+            format!(
+                "the {} of {} {} ({}) is missing from the store or cut short",
+                file.part.name(),
+                generation.base.name,
+                generation.base.version,
+                file.digest.short()
+            ),
+            "bring it back: layerctl base import FILE, with the file of this base",
         )),
     }
 }
@@ -322,6 +383,7 @@ fn stage(state: &State, layout: &Layout, image: &ImageFile) -> Vec<Op> {
             size: manifest.size,
         });
     }
+    ops.extend(image.kernel.iter().flat_map(|kernel| stage_kernel(state, layout, kernel)));
     if state.manifests.get(&manifest.digest) != Some(manifest) {
         ops.push(Op::WriteFile {
             path: layout.manifest(&manifest.digest),
@@ -329,6 +391,21 @@ fn stage(state: &State, layout: &Layout, image: &ImageFile) -> Vec<Op> {
         });
     }
     ops
+}
+
+/// What brings a kernel and its initrd into the store, where they are not there.
+fn stage_kernel(state: &State, layout: &Layout, new: &NewKernel) -> Vec<Op> {
+    let from = [&new.linux, &new.initrd];
+    let files = new.kernel.files().into_iter().zip(from);
+    files
+        .filter(|((file, size), _)| state.kernels.get(file) != Some(size))
+        .map(|((file, size), from)| Op::StageImage {
+            from: from.clone(),
+            to: layout.kernel_file(&file),
+            digest: file.digest,
+            size,
+        })
+        .collect()
 }
 
 /// A generation that boots a single time needs one that boots afterwards.
@@ -342,20 +419,30 @@ fn check_once(state: &State, request: &Request) -> Result<(), Refusal> {
     ))
 }
 
-/// What makes `id` the generation to boot, or the one to boot once.
-fn point(state: &State, layout: &Layout, request: &Request, id: GenerationId) -> Vec<Op> {
-    if request.once {
-        let next = Op::WriteFile { path: layout.next(), text: id.record() };
-        return vec![next, log(layout, request, id)];
-    }
-    let mut ops = Vec::new();
+/// What makes `id` the generation to boot, or the one to boot once, on the boot partition too; `after` is the store that
+/// this leaves.
+fn point(
+    state: &State,
+    layout: &Layout,
+    request: &Request,
+    id: GenerationId,
+    after: After<'_>,
+) -> Result<Vec<Op>, Refusal> {
+    let after = if request.once { after } else { after.default(id) };
+    let aligned = entries::align(state, layout, &after)?;
+    let once = request.once.then_some(id);
+    let one_shot = entries::one_shot(state, &after, &aligned, once)?;
+    let mut ops = aligned.before;
+    ops.extend(one_shot);
     // A generation to try once was asked for before this change: it no longer is what the next boot shall take.
-    if state.pointers.next.is_some() {
+    if state.pointers.next.is_some() && !request.once {
         ops.push(Op::Remove { path: layout.next() });
     }
-    ops.push(Op::WriteFile { path: layout.default(), text: id.record() });
+    let pointer = if request.once { layout.next() } else { layout.default() };
+    ops.push(Op::WriteFile { path: pointer, text: id.record() });
+    ops.extend(aligned.after);
     ops.push(log(layout, request, id));
-    ops
+    Ok(ops)
 }
 
 /// The log's line: time, generation, what was asked, parted by tabs.

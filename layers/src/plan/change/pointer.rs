@@ -1,5 +1,6 @@
 //! `layerctl rollback`, `pin` and `unpin`: which generation boots and which are kept. No image byte is written.
 
+use super::entries::After;
 use super::{Decision, Plan, Refusal, Request, State, check_once, log, next_boot, point};
 use crate::attempts::Attempts;
 use crate::id::GenerationId;
@@ -47,13 +48,15 @@ pub fn rollback(
     if there {
         return Ok(Decision::unchanged(format!("generation {target} {what}")));
     }
+    let mut after = After::of(state);
     let mut ops = Vec::new();
     // Somebody wants it all the same: it gets its starts anew.
     if used_up && !request.once {
         let attempts = state.new_attempts(&generation.base).unwrap_or(Attempts::NEW);
         ops.push(Op::WriteFile { path: layout.tries_of(target), text: attempts.record() });
+        after = after.counted(target, attempts);
     }
-    ops.extend(point(state, layout, request, target));
+    ops.extend(point(state, layout, request, target, after)?);
     Ok(Decision { plan: Plan { ops }, summary: vec![next_boot(state, request, target)] })
 }
 
