@@ -16,6 +16,10 @@ mod containers;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod firmware;
+#[cfg(test)]
+mod hang;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod policy;
@@ -23,6 +27,8 @@ mod policy;
 mod readme;
 #[cfg(test)]
 mod selection;
+#[cfg(test)]
+mod shutdown;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
