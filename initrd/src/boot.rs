@@ -73,6 +73,8 @@ pub struct Booted {
     pub report: BootReport,
     /// The program to start.
     pub init: PathBuf,
+    /// Whether anything that is written was to be kept, whatever came of it.
+    pub keeps: bool,
     /// Units to preset once the root is entered.
     pub presets: Option<Presets>,
 }
@@ -107,9 +109,9 @@ pub fn boot(
         match attempt.run(facts.clone(), effects) {
             Ok((mut plan, init)) => {
                 plan.problems.extend(write_records(&plan.records, effects.host));
-                let presets = plan.presets.take();
+                let (keeps, presets) = (plan.keeps, plan.presets.take());
                 let report = report(machine, id, plan, problems, failed);
-                return Ok(Booted { report, init, presets });
+                return Ok(Booted { report, init, keeps, presets });
             }
             Err(why) => {
                 error!("generation {id} does not boot: {why}{}", Next(order.get(place + 1)));

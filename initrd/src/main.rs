@@ -142,8 +142,9 @@ fn settle(machine: &Machine, booted: &Booted, paths: &BootPaths) {
     let persists = booted.report.writable.iter().any(|mount| mount.mode == Mode::Persistent);
     let done = match (&machine.read_only, persists) {
         (None, true) => discard::start(&Layout::new(&paths.state()), booted.report.generation),
-        (None, false) => state::protect(&paths.state()),
-        (Some(_), _) => Ok(()),
+        (None, false) if !booted.keeps => state::protect(&paths.state()),
+        // A full disk is made room on by `layerctl cleanup`, and left by `layerctl rollback`.
+        (None, false) | (Some(_), _) => Ok(()),
     };
     if let Err(error) = done {
         error!("{error}");

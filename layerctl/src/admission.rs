@@ -104,8 +104,10 @@ pub(crate) fn sidecar_path(image: &Path) -> PathBuf {
 
 fn sidecar(image: &Path) -> Result<Option<Manifest>, Error> {
     let path = sidecar_path(image);
-    if !path.exists() {
-        return Ok(None);
+    match fs::metadata(&path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", &path, error)),
     }
     let manifest = read::manifest(&path).map_err(|why| {
         let hint = "build the image again, or move the file away to go by the image's own name";

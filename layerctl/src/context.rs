@@ -15,14 +15,12 @@ use layers::plan::{Op, Plan, check};
 use layers::policy::{Dir, Mode};
 use layers::report::{BootReport, WritableMount};
 use layers::store::partition::Look;
-use layers::store::{self, lock::Lock, stage};
-
-use tempfile::TempDir;
+use layers::store::{self, lock::Lock, reserve, stage};
 
 use crate::cli::Place;
 use crate::config::ConfigFile;
 use crate::environment::Environment;
-use crate::error::Error;
+use crate::error::{Error, Reached};
 use crate::partition;
 use crate::ui::Ui;
 
@@ -85,14 +83,6 @@ impl Context {
     /// The mount point of the state file system.
     pub(crate) fn mount_point(&self) -> PathBuf {
         self.place.root.clone().unwrap_or_else(|| BootPaths::default().state())
-    }
-
-    /// A directory below `parent` that is gone with its value.
-    pub(crate) fn work_directory(&self, prefix: &str, parent: &Path) -> Result<TempDir, Error> {
-        tempfile::Builder::new()
-            .prefix(prefix)
-            .tempdir_in(parent)
-            .map_err(|error| Error::io("create a directory in", parent, error))
     }
 
     /// Reads the store, without its lock: what is published never changes under a reader.
@@ -229,6 +219,10 @@ impl Context {
         }
         self.check_space(&decision.plan, &store.layout)?;
         self.execute(&decision.plan, &store.layout)?;
+        // On a full disk there is no room for it, and it is not what was asked for.
+        if let Err(error) = reserve::keep(&store.layout) {
+            log::debug!("no room is kept for a change on a full disk: {error}");
+        }
         decision.summary.iter().for_each(|line| self.ui.say(line));
         Ok(Outcome::Done)
     }
@@ -257,24 +251,44 @@ impl Context {
             bytes => self.ui.bar("copying", bytes),
         };
         let mut advance = |bytes| bar.inc(bytes);
-        let result = exec::execute(plan, &mut LinuxHost::with_progress(&mut advance));
+        let mut host = LinuxHost::with_progress(&mut advance);
+        if !makes_generation(plan) {
+            host = host.giving_up_the_reserve_of(layout);
+        }
+        let result = exec::execute(plan, &mut host);
         bar.finish_and_clear();
-        result.map_err(|source| self.stopped(plan, layout, source))
+        match result {
+            // The log comes last, and all else is done: a full disk is no reason to call that a failure.
+            Err(failure) if is_log(plan.ops.get(failure.done), layout) => {
+                self.ui.warn(&format!("this change is not in the log: {failure}"));
+                Ok(())
+            }
+            result => result.map_err(|source| self.stopped(plan, layout, source)),
+        }
     }
 
     /// What a plan that stopped left: entries that it wrote for a pointer that was not moved would start something else.
     fn stopped(&self, plan: &Plan, layout: &Layout, source: Failure) -> Error {
-        let done = plan.ops.iter().take(source.done);
-        let visible = done.clone().any(|op| points(op, layout));
-        let mut boot = done.clone().any(on_boot);
-        if !visible && plan.ops.iter().any(|op| points(op, layout)) {
+        let reached = Reached::of(plan, &source, layout);
+        let mut boot = plan.ops.iter().take(source.done).any(on_boot);
+        if !reached.is_visible() && plan.ops.iter().any(|op| points(op, layout)) {
             let left = exec::retract_entries(plan, source.done, &mut LinuxHost::new());
             left.iter().for_each(|error| self.ui.warn(&error.to_string()));
         } else {
             boot = plan.ops.iter().skip(source.done).any(on_boot);
         }
-        Error::Stopped { visible, boot, source }
+        Error::Stopped { reached, boot, source }
     }
+}
+
+fn is_log(op: Option<&Op>, layout: &Layout) -> bool {
+    matches!(op, Some(Op::AppendLine { path, .. }) if *path == layout.log())
+}
+
+/// Whether a plan needs room of its own. What others need to go back is not for it.
+fn makes_generation(plan: &Plan) -> bool {
+    let needs_room = |op: &Op| matches!(op, Op::StageImage { .. } | Op::PublishGeneration { .. });
+    plan.ops.iter().any(needs_room)
 }
 
 fn staged_bytes(plan: &Plan) -> u64 {

@@ -7,10 +7,12 @@ use caps::{CapSet, Capability};
 use layers::config::ConfigError;
 use layers::exec::{Failure, HostError};
 use layers::id::IdError;
+use layers::layout::Layout;
 use layers::plan::change::Refusal;
 use layers::plan::check::Fault;
-use layers::store::StoreError;
+use layers::plan::{Op, Plan};
 use layers::store::inspect::InspectError;
+use layers::store::{StoreError, publish};
 use layers::superblock::SuperblockError;
 use layers::sys::KernelError;
 use thiserror::Error;
@@ -37,8 +39,8 @@ pub(crate) enum Error {
     Stopped {
         /// Where and why.
         source: Failure,
-        /// Whether the pointer had been replaced: only the log lacks its line.
-        visible: bool,
+        /// How far it had come.
+        reached: Reached,
         /// Whether something is left to do, or left over, on the boot partition.
         boot: bool,
     },
@@ -76,6 +78,12 @@ pub(crate) enum Error {
         source: Box<Error>,
         /// How many changes were made before.
         done: usize,
+    },
+    /// An image is built, and what describes it cannot be put beside it.
+    #[error("{source}")]
+    HalfBuilt {
+        /// What failed.
+        source: Box<Error>,
     },
     /// A name or version has characters that it must not have.
     #[error(transparent)]
@@ -125,6 +133,64 @@ pub(crate) enum Error {
     Role(#[from] initramfs::UnknownRole),
 }
 
+/// How far a plan had come that stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// Nothing of it was done.
+    Nothing,
+    /// Nothing that a boot looks at was done.
+    Store,
+    /// A generation is not to be tried once any more.
+    Next,
+    /// All that people see was done, but not the rest.
+    All,
+    /// All was done, but the last of it may not be on disk.
+    Unsettled,
+}
+
+impl Reached {
+    /// How far `plan` had come when it stopped.
+    pub(crate) fn of(plan: &Plan, failure: &Failure, layout: &Layout) -> Self {
+        let seen = |op: &&Op| match op {
+            Op::WriteFile { path, .. } | Op::Remove { path } => {
+                path.starts_with(layout.boot()) && !path.starts_with(layout.tries())
+            }
+            _ => false,
+        };
+        let unsettled = matches!(&failure.source, HostError::Io { source, .. } if publish::is_unsettled(source));
+        let done = failure.done + usize::from(unsettled);
+        let all = plan.ops.iter().filter(seen).count();
+        match plan.ops.iter().take(done).filter(seen).count() {
+            0 if done == 0 => Self::Nothing,
+            0 => Self::Store,
+            so_far if so_far < all => Self::Next,
+            _ if unsettled => Self::Unsettled,
+            _ => Self::All,
+        }
+    }
+
+    /// Whether what was asked for can be seen.
+    pub(crate) fn is_visible(self) -> bool {
+        matches!(self, Self::All | Self::Unsettled)
+    }
+
+    fn unharmed(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing was changed",
+            Self::Store => {
+                "what boots next is unchanged; images that were copied stay until: layerctl cleanup"
+            }
+            Self::Next => {
+                "what boots by default is unchanged; the generation to try once is not tried any more"
+            }
+            Self::All => "the change is made; when the cause is gone: layerctl cleanup",
+            Self::Unsettled => UNSETTLED,
+        }
+    }
+}
+
+const UNSETTLED: &str = "the change is made, but a power cut may take it back";
+
 impl Error {
     /// An I/O error with what was being done and to what.
     pub(crate) fn io(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
@@ -151,13 +217,13 @@ impl Error {
                 Some("correct that line; what may stand in the file: layerctl policy --help".into())
             }
             Self::View { .. } => Some("dmesg may say more".into()),
-            Self::Edit { source, .. } => source.hint(),
+            Self::Edit { source, .. } | Self::HalfBuilt { source } => source.hint(),
             Self::Superblock { source: SuperblockError::Unknown, .. } => Some(
                 "make an image from a directory or tar archive: layerctl build DIR --name N --version V -o FILE".into(),
             ),
             Self::Superblock { .. } => Some("get or build the image again".into()),
             Self::Id(_) => Some("choose another one, such as python3.13 or 1.0~rc1".into()),
-            Self::Io { source, .. } if is_full(source) => Some(FULL_SOMEWHERE.into()),
+            Self::Io { source, .. } if publish::is_full(source) => Some(FULL_SOMEWHERE.into()),
             Self::Io { source, .. } => io_hint(source),
             Self::NoProgram { name, source } if source.kind() == io::ErrorKind::NotFound => {
                 Some(format!(
@@ -174,21 +240,30 @@ impl Error {
         }
     }
 
+    /// Whether what was asked for can be seen, though it may not be on disk.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        match self {
+            Self::Store(StoreError::Io { source, .. })
+            | Self::Host(HostError::Io { source, .. })
+            | Self::Io { source, .. } => publish::is_unsettled(source),
+            _ => false,
+        }
+    }
+
     /// What is unharmed.
     pub(crate) fn unharmed(&self) -> &'static str {
         match self {
-            Self::Stopped { visible: true, boot: true, .. } => {
+            Self::Stopped { reached, boot: true, .. } if reached.is_visible() => {
                 "the change is made; what it made superfluous is on the boot partition until: layerctl boot sync"
             }
-            Self::Stopped { visible: true, .. } => {
-                "the change is made; only its line in the log is missing"
-            }
-            Self::Stopped { source, .. } if source.done > 0 => {
-                "what boots next is unchanged; images that were copied stay until: layerctl cleanup"
-            }
-            Self::Edit { done, .. } if *done > 0 => {
+            Self::Stopped { reached, .. } => reached.unharmed(),
+            Self::Edit { done, source } if *done > 0 || source.is_unsettled() => {
                 "what was changed in /etc before that stays; when the cause is gone, type the command again"
             }
+            Self::HalfBuilt { .. } => {
+                "the image is there, its manifest may not be: type the command again"
+            }
+            _ if self.is_unsettled() => UNSETTLED,
             _ => "nothing was changed",
         }
     }
@@ -250,13 +325,9 @@ fn initramfs_hint(error: &initramfs::Error) -> Option<String> {
 /// What to do about a full disk that need not be the store's.
 const FULL_SOMEWHERE: &str = "free space there; in a store: layerctl cleanup";
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 fn io_hint(error: &io::Error) -> Option<String> {
     Some(match error.kind() {
-        _ if is_full(error) => "free space: layerctl cleanup".into(),
+        _ if publish::is_full(error) => "free space: layerctl cleanup".into(),
         io::ErrorKind::PermissionDenied => permission_hint(),
         io::ErrorKind::ReadOnlyFilesystem => {
             "mount the file system writable: mount -o remount,rw DIR".into()

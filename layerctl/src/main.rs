@@ -23,6 +23,7 @@ mod preview;
 mod program;
 mod source;
 mod ui;
+mod work;
 
 use std::process::ExitCode;
 

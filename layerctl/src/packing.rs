@@ -2,13 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "makes image files")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use layers::id::{Name, Version};
 use layers::manifest::{self, Kind, Manifest};
+use layers::plan::change::Refusal;
 use layers::store::stage;
-use layers::superblock::Format;
+use layers::superblock::{Format, squashfs_inodes};
 use sha2::{Digest as _, Sha256};
 
 use crate::admission;
@@ -82,7 +84,8 @@ fn squashfs(context: &Context, tree: &SourceTree, image: &Path) -> Result<(), Er
     let mut mksquashfs = program::command("mksquashfs");
     let command = &mut mksquashfs.command;
     command.arg(&tree.root).arg(image);
-    command.args(["-noappend", "-no-progress", "-quiet", "-no-exports"]);
+    // A file that cannot be read must not become an empty one.
+    command.args(["-noappend", "-no-progress", "-quiet", "-no-exports", "-exit-on-error"]);
     // Level 9 is within 7 % of level 15 at a third of its time.
     command.args(["-comp", "zstd", "-Xcompression-level", "9"]);
     if !context.environment.root {
@@ -93,7 +96,27 @@ fn squashfs(context: &Context, tree: &SourceTree, image: &Path) -> Result<(), Er
         Some(epoch) => command.env("SOURCE_DATE_EPOCH", epoch.to_string()),
         None => command.arg("-mkfs-time").arg(tree.newest.to_string()),
     };
-    mksquashfs.run().map(drop)
+    mksquashfs.run()?;
+    check_count(tree, image)
+}
+
+/// mksquashfs takes a directory that it cannot list for one that ends there, and says nothing.
+fn check_count(tree: &SourceTree, image: &Path) -> Result<(), Error> {
+    let mut head = [0; 8];
+    File::open(image)
+        .and_then(|mut file| file.read_exact(&mut head))
+        .map_err(|error| Error::io("read", image, error))?;
+    let has = squashfs_inodes(&head).unwrap_or_default();
+    if has == tree.inodes {
+        return Ok(());
+    }
+    let what = format!(
+        "{} has {} files and directories, and {has} of them came into the image",
+        tree.root.display(),
+        tree.inodes
+    );
+    let hint = "it changed meanwhile, or could not be read (dmesg says): try again";
+    Err(Refusal::new(what, hint).into())
 }
 
 fn erofs(context: &Context, tree: &SourceTree, recipe: &Recipe, image: &Path) -> Result<(), Error> {

@@ -2,7 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "starting programs is this module's purpose")]
 
+use std::io::{self, Read};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use crate::error::Error;
 
@@ -28,7 +30,7 @@ impl Program {
     pub(crate) fn run(mut self) -> Result<Output, Error> {
         log::debug!("{:?}", self.command);
         let output =
-            self.command.output().map_err(|source| Error::NoProgram { name: self.name, source })?;
+            self.output().map_err(|source| Error::NoProgram { name: self.name, source })?;
         if output.status.success() {
             return Ok(output);
         }
@@ -41,6 +43,34 @@ impl Program {
             message: message.unwrap_or_else(|| output.status.to_string()),
         })
     }
+}
+
+impl Program {
+    /// As [`Command::output`], which panics where a pipe cannot be read.
+    fn output(&mut self) -> io::Result<Output> {
+        let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        // Each is read while the other is: a program that waits for a full pipe never ends.
+        let said: io::Result<_> = thread::scope(|scope| {
+            let reader = thread::Builder::new().spawn_scoped(scope, || read(stderr))?;
+            let stdout = read(stdout);
+            let stderr = reader.join().unwrap_or_else(|_| Ok(Vec::new()));
+            Ok((stdout?, stderr?))
+        });
+        if said.is_err() {
+            // Nobody reads what it says any more. Its end is waited for in any case.
+            let _ = child.kill();
+        }
+        let status = child.wait()?;
+        let (stdout, stderr) = said?;
+        Ok(Output { status, stdout, stderr })
+    }
+}
+
+fn read(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes))?;
+    Ok(bytes)
 }
 
 fn last_words(bytes: &[u8]) -> String {

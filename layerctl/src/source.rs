@@ -2,8 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks at directories and archives")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +24,8 @@ pub(crate) struct SourceTree {
     pub(crate) contents: Contents,
     /// The newest modification time in it, in seconds since 1970.
     pub(crate) newest: u64,
+    /// How many inodes it has, hard links counted once.
+    pub(crate) inodes: u64,
 }
 
 impl SourceTree {
@@ -44,8 +48,8 @@ impl SourceTree {
         };
         let contents =
             inspect::tree(&root).map_err(|(path, error)| Error::io("read", &path, error))?;
-        let newest = newest(&root)?;
-        Ok(Self { root, contents, newest })
+        let (newest, inodes) = survey(&root)?;
+        Ok(Self { root, contents, newest, inodes })
     }
 }
 
@@ -53,21 +57,27 @@ fn real(input: &Path) -> Result<PathBuf, Error> {
     input.canonicalize().map_err(|error| Error::io("open", input, error))
 }
 
-fn newest(root: &Path) -> Result<u64, Error> {
+/// The newest modification time in a tree, in seconds since 1970, and how many inodes it has.
+fn survey(root: &Path) -> Result<(u64, u64), Error> {
     let mut newest = UNIX_EPOCH;
+    let mut inodes = 0;
+    let mut linked = HashSet::new();
     walk(root, &mut |path| {
         let metadata =
             fs::symlink_metadata(path).map_err(|error| Error::io("read", path, error))?;
         newest = newest.max(metadata.modified().unwrap_or(UNIX_EPOCH));
+        let alone = metadata.is_dir() || metadata.nlink() == 1;
+        inodes += u64::from(alone || linked.insert((metadata.dev(), metadata.ino())));
         Ok(true)
     })?;
-    Ok(newest.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    let newest = newest.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Ok((newest, inodes))
 }
 
-fn any(root: &Path, test: &dyn Fn(&Path) -> bool) -> Result<bool, Error> {
+fn any(root: &Path, test: &dyn Fn(&Path) -> io::Result<bool>) -> Result<bool, Error> {
     let mut found = false;
     walk(root, &mut |path| {
-        found |= test(path);
+        found |= test(path).map_err(|error| Error::io("read attributes of", path, error))?;
         Ok(!found)
     })?;
     Ok(found)

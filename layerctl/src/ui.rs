@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 use std::io::{self, IsTerminal, Write};
+use std::thread;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::LevelFilter;
@@ -128,7 +130,9 @@ impl Ui {
     pub(crate) fn spinner(&self, what: &str) -> ProgressBar {
         let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
         let bar = self.progress(ProgressBar::with_draw_target(None, self.target()), style, what);
-        bar.enable_steady_tick(std::time::Duration::from_millis(100));
+        if !bar.is_hidden() {
+            keep_moving(&bar);
+        }
         bar
     }
 
@@ -153,6 +157,20 @@ impl Ui {
     fn line(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
+}
+
+/// Moves a sign until it is gone. As [`ProgressBar::enable_steady_tick`], which panics where there can be no thread; the
+/// sign then stands still.
+fn keep_moving(bar: &ProgressBar) {
+    let bar = bar.downgrade();
+    let tick = move || {
+        while let Some(bar) = bar.upgrade().filter(|bar| !bar.is_finished()) {
+            bar.tick();
+            drop(bar);
+            thread::park_timeout(Duration::from_millis(100));
+        }
+    };
+    let _ = thread::Builder::new().spawn(tick);
 }
 
 /// Sends the log to standard error: warnings, and with `verbose` every operation and program.

@@ -97,12 +97,13 @@ fn a_full_state_file_system_stays_as_it_is() {
     let world = saved_world();
     // Not enough room for the image: seen before the copy.
     let lines = ["install big_1.img"];
-    let text = on_tmpfs(&world, "size=1m", "true", &lines);
+    let text = on_tmpfs(&world, "size=2m", "true", &lines);
     assert_snapshot!("before_the_copy", text);
     // Not a byte left, not even for a record.
     let spoil = "cat /dev/zero >state/filler || true";
-    let lines = ["uninstall htop", "pin 1", "install big_1.img", "base import base", "status -q"];
-    assert_snapshot!("no_room_for_a_record", on_tmpfs(&world, "size=1m", spoil, &lines));
+    let lines =
+        ["uninstall htop", "set create x", "install big_1.img", "base import base", "status -q"];
+    assert_snapshot!("no_room_for_a_record", on_tmpfs(&world, "size=2m", spoil, &lines));
     // Bytes enough, but no inode: the kernel says so in the midst of it.
     let spoil = "n=0; while touch state/$n 2>/dev/null; do n=$((n+1)); done";
     let lines = ["install big_1.img"];
@@ -115,7 +116,7 @@ fn cleanup_gives_room_on_a_full_state_file_system() {
     let spoil =
         "cp big_1.img state/layerctl/store/.tmp-left.img; cat /dev/zero >state/filler || true";
     let lines = ["uninstall htop", "cleanup", "uninstall htop"];
-    assert_snapshot!(on_tmpfs(&world, "size=4m", spoil, &lines));
+    assert_snapshot!(on_tmpfs(&world, "size=5m", spoil, &lines));
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn a_read_only_state_file_system_is_said_and_still_read() {
     let world = saved_world();
     let spoil = "mount -o remount,ro state";
     let lines = ["install big_1.img", "rollback", "init", "rollback --dry-run", "set list"];
-    assert_snapshot!(on_tmpfs(&world, "size=4m", spoil, &lines));
+    assert_snapshot!(on_tmpfs(&world, "size=5m", spoil, &lines));
 }
 
 #[test]

@@ -25,6 +25,7 @@
 //!   upper/var/bound/…               what is bound over paths of /var: containers' storage
 //!   upper/home/{upper,work}
 //!   log                             one line for each change
+//!   reserve                         room for a change on a full disk: given up by what frees space or moves a pointer
 //! ```
 //!
 //! What the boot loader needs lies on the boot partition too, as a copy that can be made again:
@@ -181,6 +182,11 @@ impl Layout {
     /// The log of changes.
     pub fn log(&self) -> PathBuf {
         self.top.join("log")
+    }
+
+    /// The file whose blocks and inode are there for a change on a full disk.
+    pub fn reserve(&self) -> PathBuf {
+        self.top.join("reserve")
     }
 
     /// The directory of uppers.

@@ -93,6 +93,13 @@ impl Superblock {
     }
 }
 
+/// How many inodes the squashfs image has whose file starts with `head`: its files, directories and the rest, hard links
+/// counted once; `None` for anything else.
+pub fn squashfs_inodes(head: &[u8]) -> Option<u64> {
+    field(head, 0).filter(|magic: &[u8; 4]| magic == b"hsqs")?;
+    field(head, 4).map(|count| u64::from(u32::from_le_bytes(count)))
+}
+
 fn squashfs(head: &[u8]) -> Result<Superblock, SuperblockError> {
     let damaged = |what: String| SuperblockError::Damaged { format: Format::Squashfs, what };
     let short = || damaged("it is cut off".to_owned());

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use layers::store::stage;
-use layers::superblock::{Format, SUPERBLOCK_BYTES, Superblock, SuperblockError};
+use layers::superblock::{Format, SUPERBLOCK_BYTES, Superblock, SuperblockError, squashfs_inodes};
 
 /// A real image, and the arguments that it was made with.
 struct Image {
@@ -74,6 +74,16 @@ fn make(dir: &Path, program: &str, format: Format, options: &[&str]) -> Image {
 
 fn parse(bytes: &[u8]) -> Result<Superblock, SuperblockError> {
     Superblock::parse(&bytes[..bytes.len().min(SUPERBLOCK_BYTES)], bytes.len() as u64)
+}
+
+#[test]
+fn squashfs_counts_its_inodes() {
+    for Image { made, format, bytes } in IMAGES.iter() {
+        // The root, usr, bin, two files and a link.
+        let expected = (*format == Format::Squashfs).then_some(6);
+        assert_eq!(squashfs_inodes(bytes), expected, "{made}");
+        assert_eq!(squashfs_inodes(&bytes[..3]), None, "{made}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod base;
 mod bench;
+mod inject;
+mod kills;
 mod test;
 mod trial;
 
@@ -10,6 +12,8 @@ use crate::base::BaseError;
 use crate::bench::BenchError;
 use crate::failure::chain;
 use crate::files::FileError;
+use crate::inject::InjectError;
+use crate::kills::KillsError;
 use crate::process::ProcessError;
 use crate::tools::ToolsError;
 use crate::vm::DiskError;
@@ -34,6 +38,10 @@ enum Task {
     Base(base::BaseArguments),
     /// Measure sizes, memory, boots and installations, and print them beside their goals
     Bench(bench::BenchArguments),
+    /// Let each system call of each verb fail once, and kill the verb before it
+    Inject(inject::InjectArguments),
+    /// Kill machines while they boot and change, and boot them again
+    Kills(kills::KillsArguments),
 }
 
 /// Why a task failed.
@@ -53,6 +61,12 @@ enum TaskError {
     Process(#[from] ProcessError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Inject(#[from] InjectError),
+    #[error(transparent)]
+    Kills(#[from] KillsError),
+    #[error("{violations} faults were not dealt with")]
+    Violations { violations: usize },
     #[error("the two base trees differ")]
     Different,
     #[error("{failed} of {of} levels failed")]
@@ -66,6 +80,8 @@ pub fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Base(arguments) => base::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Inject(arguments) => inject::run(&arguments),
+        Task::Kills(arguments) => kills::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,6 @@ use layers::layout::UNPUBLISHED;
 use layers::manifest::{ANY_ARCHITECTURE, Kind, Manifest};
 use layers::plan::change::{self, ImageFile, NewKernel, Refusal};
 use layers::superblock::Format;
-use tempfile::TempDir;
 
 use crate::admission::{self, Naming};
 use crate::cli::BaseImport;
@@ -18,14 +17,15 @@ use crate::kernel::{self, Source};
 use crate::os_release;
 use crate::packing::{self, Recipe};
 use crate::source::SourceTree;
+use crate::work::WorkDirectory;
 
 pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Error> {
     let naming = Naming { name: args.naming.name.clone(), version: args.naming.version.clone() };
     let dry_run = args.pointing.writing.dry_run;
     // Lives until the plan has been carried out: image, kernel and initrd are copied from it.
-    let mut made: Option<TempDir> = None;
+    let mut made: Option<WorkDirectory> = None;
     context.make_generation(dry_run, |store| {
-        let work = made.insert(work_directory(context, store, dry_run)?).path();
+        let work = made.insert(work_directory(store, dry_run)?).path();
         let mut image = if args.input.is_dir() {
             pack(context, &args.input, &naming, work)?
         } else {
@@ -69,9 +69,9 @@ fn take_kernel(
 }
 
 /// A place for what is made of the base: in the store's file system, where cleanup finds it after a crash.
-fn work_directory(context: &Context, store: &Store, dry_run: bool) -> Result<TempDir, Error> {
+fn work_directory(store: &Store, dry_run: bool) -> Result<WorkDirectory, Error> {
     let parent = if dry_run { std::env::temp_dir() } else { store.layout.store() };
-    context.work_directory(UNPUBLISHED, &parent)
+    WorkDirectory::in_store(UNPUBLISHED, &parent)
 }
 
 fn pack(

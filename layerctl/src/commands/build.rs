@@ -18,14 +18,16 @@ use crate::context::{Context, Outcome};
 use crate::error::Error;
 use crate::packing::{self, Recipe};
 use crate::source::SourceTree;
+use crate::work::{Holds, WorkDirectory};
 
 pub(super) fn run(args: &Build, context: &Context) -> Result<Outcome, Error> {
     let recipe = recipe(args)?;
+    let output = absolute(&args.output)?;
     let directory = output_directory(args)?;
     if args.writing.dry_run {
         return dry_run(args, context, &recipe);
     }
-    let work = context.work_directory(".layerctl-", &directory)?;
+    let work = WorkDirectory::new(".layerctl-build-", &directory, Holds::Files)?;
     let tree = SourceTree::open(context, &args.input, work.path())?;
     let image = work.path().join("image");
     let manifest = packing::pack(context, &tree, recipe, &image)?;
@@ -38,9 +40,13 @@ pub(super) fn run(args: &Build, context: &Context) -> Result<Outcome, Error> {
             .and_then(|file| file.sync_all())
             .map_err(|error| Error::io("flush", path, error))?;
     }
-    for (from, to) in [(&image, &args.output), (&sidecar, &sidecar_path(&args.output))] {
-        publish::rename(from, &absolute(to)?).map_err(|error| Error::io("write", to, error))?;
-    }
+    let put = |from: &Path, to: &Path| {
+        publish::rename(from, to).map_err(|error| Error::io("write", to, error))
+    };
+    let described = sidecar_path(&output);
+    let half = |error| Error::HalfBuilt { source: Box::new(error) };
+    put(&image, &output).map_err(|error| if error.is_unsettled() { half(error) } else { error })?;
+    put(&sidecar, &described).map_err(half)?;
     context.ui.say(&format!(
         "built {}: {} {}, {} bytes, SHA-256 {}",
         args.output.display(),

@@ -43,9 +43,17 @@ impl Editor<'_> {
                 _ => Ok(()),
             },
             Edit::MakeDirectory(_) => {
-                fs::create_dir(&at).and_then(|()| take_attributes(&from, &at)).map_err(failed)
+                let new = publish::beside(&at);
+                let made = publish::remove_any(&new)
+                    .and_then(|()| fs::create_dir(&new))
+                    .and_then(|()| take_attributes(&from, &new))
+                    .and_then(|()| publish::rename(&new, &at));
+                clear(&new, made.map_err(failed))
             }
-            Edit::TakeAttributes(_) => take_attributes(&from, &at).map_err(failed),
+            // Owner, mode and attributes come one after the other.
+            Edit::TakeAttributes(_) => {
+                take_attributes(&from, &at).map_err(publish::unsettled).map_err(failed)
+            }
             Edit::Replace(_) => self.replace(edit, &from, &at),
             Edit::Write(_, text) => {
                 let new = publish::beside(&at);

@@ -23,18 +23,19 @@ use layers::store::{facts, stage};
 use layers::superblock::Format;
 use layers::sys::{self, Backing, FsContext, KernelError};
 use nix::sched::CloneFlags;
+use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use tempfile::TempDir;
 
 use crate::context::{Context, Store};
 use crate::error::Error;
+use crate::work::{Holds, WorkDirectory};
 
 /// The views of one store's /etc.
 pub(crate) struct Views<'a> {
     context: &'a Context,
     store: &'a Store,
     /// A tmpfs for mount points, seen by this process alone.
-    directory: TempDir,
+    directory: WorkDirectory,
 }
 
 impl Drop for Views<'_> {
@@ -52,10 +53,8 @@ impl<'a> Views<'a> {
             return Err(Error::Capability { purpose: "looking into images", capability });
         }
         // Without a system, in a boot for repair, /run alone can be written.
-        let parent = std::env::temp_dir();
-        let directory = context
-            .work_directory("layerctl-", Path::new("/run"))
-            .or_else(|_| context.work_directory("layerctl-", &parent))?;
+        let make = |parent: &Path| WorkDirectory::new("layerctl-etc-", parent, Holds::Mounts);
+        let directory = make(Path::new("/run")).or_else(|_| make(&std::env::temp_dir()))?;
         nix::sched::unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|error| Error::io("make a mount namespace in", directory.path(), error))?;
         // What is mounted elsewhere still arrives here, what is mounted here stays here.
@@ -105,10 +104,11 @@ impl<'a> Views<'a> {
         }
         self.refuse_running_store()?;
         // An upper that is written must not be looked at as a lower meanwhile; most often it is, to see what to write.
-        let _ = unmount(
-            self.directory.path().join(format!("etc-{}", generation.id)),
-            UnmountFlags::DETACH,
-        );
+        let looked_at = self.directory.path().join(format!("etc-{}", generation.id));
+        match unmount(&looked_at, UnmountFlags::DETACH) {
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+            Err(error) => return Err(Error::io("unmount", &looked_at, error)),
+        }
         let at = self.mount_point("current")?;
         let mut lowers = self.lowers(generation)?;
         lowers.extend(self.two_empty()?);
@@ -138,8 +138,10 @@ impl<'a> Views<'a> {
     /// The upper of a generation's /etc.
     fn upper(&self, generation: &Generation) -> Result<Upper, Error> {
         let upper = Upper::below(&self.home(generation));
-        if upper.upper.is_dir() {
-            return Ok(upper);
+        match fs::metadata(&upper.upper) {
+            Ok(_) => return Ok(upper),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("look at", &upper.upper, error)),
         }
         let what = format!("generation {} has no /etc of its own yet", generation.id);
         let hint = "it is made when the generation boots for the first time; to name another: --generation N";

@@ -12,11 +12,11 @@ use crate::entry::EntryName;
 use crate::etc::Derive;
 use crate::exec::{Host, HostError};
 use crate::id::Digest;
-use crate::layout::BootDir;
+use crate::layout::{BootDir, Layout};
 use crate::machine_id::MachineId;
 use crate::plan::{Access, BootName, CopyToBoot, Overlay, Upper};
 use crate::size::Size;
-use crate::store::{bound, derive, efi, partition, publish, stage, tree, upper};
+use crate::store::{bound, derive, efi, partition, publish, reserve, stage, tree, upper};
 use crate::superblock::Format;
 use crate::sys::{self, Backing, KernelError};
 
@@ -26,6 +26,20 @@ pub struct LinuxHost<'a> {
     progress: Option<&'a mut stage::Progress<'a>>,
     /// Whether EROFS images mount from their files; asked of the kernel at the first one.
     erofs: Option<Backing>,
+    /// What is done where there is no room.
+    full: Full,
+}
+
+/// What a host does on a full disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Full {
+    /// It writes a record over the one that is there.
+    #[default]
+    InPlace,
+    /// It gives up the store's reserve before that.
+    Reserve(Layout),
+    /// Nothing: what is to be made needs room of its own.
+    Fail,
 }
 
 impl<'a> LinuxHost<'a> {
@@ -34,9 +48,32 @@ impl<'a> LinuxHost<'a> {
         Self::default()
     }
 
-    /// A host that tells `progress` the number of bytes copied, as they are.
+    /// A host that tells `progress` the number of bytes copied, as they are. On a full disk it fails.
     pub fn with_progress(progress: &'a mut stage::Progress<'a>) -> Self {
-        Self { progress: Some(progress), ..Self::default() }
+        Self { progress: Some(progress), full: Full::Fail, ..Self::default() }
+    }
+
+    /// The same host, for a plan that frees space or moves a pointer: on a full disk it gives up the store's reserve.
+    #[must_use]
+    pub fn giving_up_the_reserve_of(self, layout: &Layout) -> Self {
+        Self { full: Full::Reserve(layout.clone()), ..self }
+    }
+
+    /// Does something, and where there is no room for it, once more without the reserve.
+    fn with_room(&mut self, what: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        let done = what();
+        let Err(error) = &done else { return done };
+        if !publish::is_full(error) || publish::is_unsettled(error) {
+            return done;
+        }
+        let Full::Reserve(layout) = &self.full else { return done };
+        let released = reserve::release(layout);
+        self.full = Full::InPlace;
+        match released {
+            Ok(true) => what(),
+            // The first error is the one to tell.
+            _ => done,
+        }
     }
 
     fn mount_erofs(&mut self, image: &Path, at: &Path) -> Result<(), HostError> {
@@ -177,7 +214,18 @@ impl Host for LinuxHost<'_> {
     }
 
     fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError> {
-        publish::file(path, text).map_err(|error| HostError::io("write", path, error))
+        let written = match self.with_room(|| publish::file(path, text)) {
+            // There is room for what is there already.
+            Err(error)
+                if publish::is_full(&error)
+                    && !publish::is_unsettled(&error)
+                    && self.full == Full::InPlace =>
+            {
+                publish::overwrite(path, text).map_err(|_| error)
+            }
+            done => done,
+        };
+        written.map_err(|error| HostError::io("write", path, error))
     }
 
     fn overwrite(&mut self, path: &Path, text: &str) -> Result<(), HostError> {
@@ -190,11 +238,13 @@ impl Host for LinuxHost<'_> {
     }
 
     fn append_line(&mut self, path: &Path, line: &str) -> Result<(), HostError> {
-        publish::append(path, line).map_err(|error| HostError::io("write", path, error))
+        self.with_room(|| publish::append(path, line))
+            .map_err(|error| HostError::io("write", path, error))
     }
 
     fn remove(&mut self, path: &Path) -> Result<(), HostError> {
-        publish::remove(path).map_err(|error| HostError::io("remove", path, error))
+        self.with_room(|| publish::remove(path))
+            .map_err(|error| HostError::io("remove", path, error))
     }
 
     fn copy_to_boot(&mut self, copy: &CopyToBoot) -> Result<(), HostError> {

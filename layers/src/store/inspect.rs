@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::lgetxattr;
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::superblock::Format;
@@ -118,7 +119,7 @@ pub fn tree(root: &Path) -> Result<Contents, (PathBuf, io::Error)> {
     };
     let mut todo = vec![root.to_owned()];
     while let Some(directory) = todo.pop() {
-        if is_opaque(&directory) {
+        if is_opaque(&directory).map_err(at(&directory))? {
             contents.deletes.push(inside(root, &directory));
         }
         for entry in fs::read_dir(&directory).map_err(at(&directory))? {
@@ -135,11 +136,9 @@ pub fn tree(root: &Path) -> Result<Contents, (PathBuf, io::Error)> {
     }
     contents.deletes.sort_unstable();
     read_top(root, &mut contents).map_err(at(root))?;
-    contents.kernels = kernels(root);
-    contents.marks_good = fs::symlink_metadata(root.join(MARK_GOOD)).is_ok();
-    contents.os_release = ["usr/lib/os-release", "etc/os-release"]
-        .iter()
-        .find_map(|path| fs::read_to_string(root.join(path)).ok());
+    contents.kernels = kernels(root).map_err(at(root))?;
+    contents.marks_good = is_there(&root.join(MARK_GOOD)).map_err(at(root))?;
+    contents.os_release = os_release(root).map_err(at(root))?;
     Ok(contents)
 }
 
@@ -157,31 +156,73 @@ fn read_top(root: &Path, contents: &mut Contents) -> io::Result<()> {
     }
     contents.dirs.sort_unstable();
     // Not followed: an absolute link would lead out of the tree.
-    contents.init = ["sbin/init", "usr/sbin/init", "usr/lib/systemd/systemd"]
-        .iter()
-        .any(|path| fs::symlink_metadata(root.join(path)).is_ok());
+    for path in ["sbin/init", "usr/sbin/init", "usr/lib/systemd/systemd"] {
+        contents.init |= is_there(&root.join(path))?;
+    }
     Ok(())
 }
 
-fn kernels(root: &Path) -> Vec<String> {
-    let Ok(listing) = fs::read_dir(root.join("usr/lib/modules")) else {
-        return Vec::new();
+/// Whether there is anything of this name, a link itself and not where it leads. What cannot be looked at may be there.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if is_absence(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error says that there is nothing of a name.
+fn is_absence(error: &io::Error) -> bool {
+    [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind())
+}
+
+/// The first text of an os-release(5) that there is. A link that leads nowhere, or a file that is no text, is none.
+fn os_release(root: &Path) -> io::Result<Option<String>> {
+    for path in ["usr/lib/os-release", "etc/os-release"] {
+        match fs::read(root.join(path)) {
+            Ok(bytes) => {
+                if let Ok(text) = String::from_utf8(bytes) {
+                    return Ok(Some(text));
+                }
+            }
+            Err(error) if is_absence(&error) => {}
+            Err(error)
+                if [Some(libc::EISDIR), Some(libc::ELOOP)].contains(&error.raw_os_error()) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn kernels(root: &Path) -> io::Result<Vec<String>> {
+    let listing = match fs::read_dir(root.join("usr/lib/modules")) {
+        Ok(listing) => listing,
+        Err(error) if is_absence(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
     };
-    let mut kernels: Vec<String> = listing
-        .flatten()
-        .filter(|entry| entry.path().join("modules.dep").is_file())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut kernels = Vec::new();
+    for entry in listing {
+        let entry = entry?;
+        if is_there(&entry.path().join("modules.dep"))? {
+            kernels.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
     kernels.sort_unstable();
-    kernels
+    Ok(kernels)
 }
 
 /// OverlayFS takes the mark from trusted.overlay.opaque, or user.overlay.opaque when mounted with userxattr.
-fn is_opaque(directory: &Path) -> bool {
-    ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
+fn is_opaque(directory: &Path) -> io::Result<bool> {
+    for name in ["trusted.overlay.opaque", "user.overlay.opaque"] {
         let mut value = [0; 1];
-        matches!(lgetxattr(directory, *name, &mut value), Ok(1) if value == *b"y" || value == *b"x")
-    })
+        match lgetxattr(directory, name, &mut value) {
+            Ok(1) if value == *b"y" || value == *b"x" => return Ok(true),
+            // Another value; none; a file system without attributes.
+            Ok(_) | Err(Errno::RANGE | Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 fn inside(root: &Path, path: &Path) -> String {

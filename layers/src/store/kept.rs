@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -25,17 +26,29 @@ fn paths(top: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, HostError> {
 pub(super) fn matches(top: &Path, pattern: &str) -> Result<Vec<PathBuf>, HostError> {
     let (parent, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     let parent = Path::new(parent);
-    let found = |path: &Path| fs::symlink_metadata(top.join(path));
-    if !parent.ancestors().all(|above| found(above).is_ok_and(|above| above.is_dir())) {
-        return Ok(Vec::new());
+    for above in parent.ancestors() {
+        if !look(&top.join(above))?.is_some_and(|found| found.is_dir()) {
+            return Ok(Vec::new());
+        }
     }
     let Some(prefix) = last.strip_suffix('*') else {
         let path = parent.join(last);
-        return Ok(if found(&path).is_ok() { vec![path] } else { vec![] });
+        return Ok(look(&top.join(&path))?.map(|_| path).into_iter().collect());
     };
     let names = tree::sorted(&top.join(parent))?;
     let starts = |name: &OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
     Ok(names.into_iter().filter(|name| starts(name)).map(|name| parent.join(name)).collect())
+}
+
+/// What is at a path, if anything is. What cannot be looked at is no reason to let go of it.
+fn look(path: &Path) -> Result<Option<Metadata>, HostError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+            Ok(None)
+        }
+        Err(error) => Err(HostError::io("look at", path, error)),
+    }
 }
 
 /// Copies the kept paths and the directories above them, `from` itself among these.

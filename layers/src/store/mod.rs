@@ -17,6 +17,7 @@ pub mod lock;
 pub mod partition;
 pub mod publish;
 pub mod read;
+pub mod reserve;
 pub mod stage;
 pub mod tree;
 pub mod upper;

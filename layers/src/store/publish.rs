@@ -7,7 +7,29 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 use crate::layout::UNPUBLISHED;
+
+/// The error inside an [`io::Error`] that came after what was asked for could be seen already.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Unsettled(io::Error);
+
+/// Marks an error: what was asked for can be seen, but a power cut may take it back, or a rest of it is left.
+pub fn unsettled(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Unsettled(error))
+}
+
+/// Whether what was asked for can be seen in spite of the error; see [`unsettled`].
+pub fn is_unsettled(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Unsettled>())
+}
+
+/// Whether there was no room for it, of blocks, inodes or quota.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
 
 /// The name beside `path` under which it is made: the same each time, so that a later try replaces what an earlier
 /// one left.
@@ -65,34 +87,40 @@ fn rename_new(temporary: &Path, path: &Path) -> io::Result<()> {
     )?)
 }
 
-/// Moves `temporary`, whose content is on disk, to `path`, durably.
+/// Moves `temporary`, whose content is on disk, to `path`, durably. Past the rename itself, errors are [`unsettled`].
 pub fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
+    // Opened before, so that only the flush itself can fail when the new name is seen.
+    let parent = File::open(parent(path))?;
     fs::rename(temporary, path)?;
-    sync_parent(path)
+    parent.sync_all().map_err(unsettled)
 }
+
+/// The smallest unit that a disk writes whole, in bytes.
+const SECTOR: usize = 512;
 
 /// Puts `text` in the place of a text of the same length, durably; refused for any other length. A record is shorter than
 /// a sector, so a reader sees the old or the new.
 pub fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
-    if file.metadata()?.len() != text.len() as u64 {
+    if text.len() > SECTOR || file.metadata()?.len() != text.len() as u64 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "it has not the length of a record",
         ));
     }
     file.write_all_at(text.as_bytes(), 0)?;
-    file.sync_data()
+    file.sync_data().map_err(unsettled)
 }
 
 /// Adds one line to a file, durably; makes it if it is missing.
 pub fn append(path: &Path, line: &str) -> io::Result<()> {
     let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     log.write_all(format!("{line}\n").as_bytes())?;
-    log.sync_all()
+    log.sync_all().map_err(unsettled)
 }
 
-/// Removes a file or a whole directory: renamed away first, so that nobody sees half of it. What is missing is fine.
+/// Removes a file or a whole directory: renamed away first, so that nobody sees half of it. What is missing is fine. Once
+/// it is away, errors are [`unsettled`]; what is left of it, cleanup removes.
 pub fn remove(path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     if is_unpublished(name) {
@@ -100,13 +128,12 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
     let aside = beside(path);
     remove_any(&aside)?;
-    match fs::rename(path, &aside) {
+    match rename(path, &aside) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
-    sync_parent(path)?;
-    remove_any(&aside)
+    remove_any(&aside).map_err(unsettled)
 }
 
 /// Flushes a directory's entries to disk.
@@ -115,7 +142,11 @@ pub fn sync(directory: &Path) -> io::Result<()> {
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    sync(path.parent().unwrap_or(Path::new("/")))
+    sync(parent(path))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn write_synced(path: &Path, text: &str) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{StoreError, publish};
+use super::{StoreError, publish, reserve};
 use crate::attempts::{Attempts, NoAttempts};
 use crate::generation::{Generation, GenerationError};
 use crate::id::{Digest, GenerationId};
@@ -57,12 +57,13 @@ pub fn init(state: &Path) -> Result<bool, StoreError> {
             _ => {}
         }
     }
+    // A store without it is whole; a disk that has no room for it has none for the schema.
+    let _ = reserve::keep(&layout);
     // On disk before the schema says that they are there.
-    for directory in layout.directories() {
+    for directory in std::iter::once(state.to_owned()).chain(layout.directories()) {
         publish::sync(&directory).map_err(|error| StoreError::io("flush", &directory, error))?;
     }
     publish::file(&layout.schema(), &format!("{SCHEMA}\n"))
-        .and_then(|()| publish::sync(state))
         .map_err(|error| StoreError::io("create", &layout.schema(), error))?;
     Ok(true)
 }
@@ -84,26 +85,38 @@ pub fn read_state(layout: &Layout, booted: Option<GenerationId>) -> Result<State
         let left = attempts(layout, id).and_then(Result::ok).unwrap_or(Attempts(0));
         state.tries.insert(id, left);
     }
-    state.serial = pointer(&layout.serial()).unwrap_or(None);
+    state.serial = serial(layout)?;
     state.etc_uppers = etc_uppers(layout)?;
     images(layout, &mut state)?;
-    state.leftovers = leftovers(layout, &state.etc_uppers)?;
+    state.leftovers = leftovers(layout)?;
     Ok(state)
 }
 
+/// The highest number ever given. Text that is no number tells nothing; one that cannot be read might, and a number must
+/// not be given twice.
+fn serial(layout: &Layout) -> Result<Option<GenerationId>, StoreError> {
+    let path = layout.serial();
+    match text(&path) {
+        Ok(text) => Ok(text.trim_end_matches('\n').parse().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read", &path, error)),
+    }
+}
+
 /// What was never published or is half removed: by a change that was interrupted, or by a boot that was.
-fn leftovers(
-    layout: &Layout,
-    etc_uppers: &BTreeSet<GenerationId>,
-) -> Result<Vec<PathBuf>, StoreError> {
+fn leftovers(layout: &Layout) -> Result<Vec<PathBuf>, StoreError> {
     let mut directories = layout.directories();
     directories.extend(Dir::ALL.map(|dir| layout.shared_upper(dir)));
     let mut left = Vec::new();
     for name in entries(&layout.etc_uppers())? {
         let Ok(id) = name.parse() else { continue };
         let upper = layout.upper(Dir::Etc, id, Scope::Generation);
-        // Without its upper directory it was being made when the power went.
-        if etc_uppers.contains(&id) { &mut directories } else { &mut left }.push(upper);
+        match fs::symlink_metadata(upper.join("upper")) {
+            // It was being made when the power went.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => left.push(upper),
+            // One that cannot be looked at is somebody's /etc all the same.
+            _ => directories.push(upper),
+        }
     }
     for directory in directories {
         let names = entries(&directory)?;

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, lgetxattr, statat};
+use rustix::io::Errno;
 
 pub use super::copy::{Links, copy_tree};
 use super::copy::{read_directory, set_owner_and_mode};
@@ -17,8 +18,16 @@ use crate::exec::HostError;
 use crate::plan::Upper;
 
 /// Whether an entry of a tree carries what OverlayFS notes about the lowers under an upper.
-pub fn is_marked(path: &Path) -> bool {
-    ABOUT_LOWERS.iter().any(|name| lgetxattr(path, *name, &mut [0_u8; 0]).is_ok())
+pub fn is_marked(path: &Path) -> io::Result<bool> {
+    for name in ABOUT_LOWERS {
+        match lgetxattr(path, name, &mut [0_u8; 0]) {
+            Ok(_) => return Ok(true),
+            // A file system without attributes has none of these either.
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 /// Makes `upper` and `work` if they are missing; a new upper gets owner and mode of `like`.

@@ -30,11 +30,14 @@ enum Level {
     Documents,
     /// Every test that needs no machine of its own
     Unit,
+    /// A sample of `cargo xtask inject`
+    Inject,
     /// Every test that boots a machine, and the ones over more than one crate
     Vm,
 }
 
-const LEVELS: [Level; 5] = [Level::Format, Level::Lint, Level::Documents, Level::Unit, Level::Vm];
+const LEVELS: [Level; 6] =
+    [Level::Format, Level::Lint, Level::Documents, Level::Unit, Level::Inject, Level::Vm];
 
 /// The runner of tests: nextest where it is installed, since it runs tests side by side within the VM limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +112,7 @@ fn commands(level: Level, subcommands: Subcommands, filter: Option<&str>) -> Vec
         (Level::Unit, Runner::Nextest) => {
             &["nextest run --workspace -E not(package(tests)&kind(test))"]
         }
+        (Level::Inject, _) => &["xtask inject"],
         (Level::Vm, Runner::Nextest) => &["nextest run --package tests -E kind(test)"],
         (Level::Unit, Runner::Cargo) => {
             // Not --all-targets: that makes a test of init's program too, whose main is the C library's.

@@ -18,9 +18,13 @@ mod faults;
 #[cfg(test)]
 mod firmware;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod hang;
 #[cfg(test)]
 mod images;
+#[cfg(test)]
+mod kills;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]

@@ -74,6 +74,8 @@ pub struct BootPlan {
     pub problems: Vec<String>,
     /// Where writes will go.
     pub writable: Vec<WritableMount>,
+    /// Whether anything that is written was to be kept, whatever came of it.
+    pub keeps: bool,
     /// What new units are to be enabled as the presets have it, once the root is entered.
     pub presets: Option<Presets>,
 }
@@ -209,6 +211,9 @@ pub fn plan_boot(
         skipped: selection.skipped,
         problems: plan.problems,
         writable,
+        keeps: Dir::ALL
+            .into_iter()
+            .any(|dir| request.mode(dir, &generation.writable) == Mode::Persistent),
         presets,
     })
 }
