@@ -27,18 +27,18 @@ mod guest;
 mod plain;
 mod proto;
 mod shell;
-mod write_log;
 
+pub use crate::write_log::WriteLog;
 pub use disk::{DiskError, Filesystem, make_disk};
 pub use esp::Esp;
 pub use firmware::{Firmware, OVMF};
 pub use gpt::{Partition, Purpose, make_gpt};
 pub use guest::Guest;
 pub use shell::{Reply, Shell};
-pub use write_log::WriteLog;
 
 use crate::files::{self, FileError};
 use crate::process;
+use crate::write_log::SECTOR;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -157,7 +157,7 @@ impl Drive {
             Access::Scratch => simple("snapshot=on"),
             Access::Writable => simple("cache=writeback"),
             Access::Logged(log) => {
-                let (log, sector) = (value(log), write_log::SECTOR);
+                let (log, sector) = (value(log), SECTOR);
                 let node = |text| ["-blockdev".to_owned(), text];
                 [
                     node(format!("driver=file,node-name=disk{number},filename={image}")),

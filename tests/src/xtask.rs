@@ -2,6 +2,7 @@
 
 mod base;
 mod bench;
+mod crash;
 mod inject;
 mod kills;
 mod test;
@@ -10,6 +11,7 @@ mod trial;
 use crate::artefacts::ArtefactsError;
 use crate::base::BaseError;
 use crate::bench::BenchError;
+use crate::crash::CrashError;
 use crate::failure::chain;
 use crate::files::FileError;
 use crate::inject::InjectError;
@@ -36,6 +38,8 @@ enum Task {
     Test(test::TestArguments),
     /// Make the Debian base image
     Base(base::BaseArguments),
+    /// Try what a store holds after the power went at any moment of any verb
+    Crash(crash::CrashArguments),
     /// Measure sizes, memory, boots and installations, and print them beside their goals
     Bench(bench::BenchArguments),
     /// Let each system call of each verb fail once, and kill the verb before it
@@ -53,6 +57,10 @@ enum TaskError {
     Base(#[from] BaseError),
     #[error(transparent)]
     Bench(#[from] BenchError),
+    #[error(transparent)]
+    Crashes(#[from] CrashError),
+    #[error("a crash breaks the store, or the suite did not notice that a control does")]
+    Crash,
     #[error(transparent)]
     Artefacts(#[from] ArtefactsError),
     #[error(transparent)]
@@ -79,6 +87,7 @@ pub fn main() -> ExitCode {
         Task::Try(arguments) => trial::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Base(arguments) => base::run(&arguments),
+        Task::Crash(arguments) => crash::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Inject(arguments) => inject::run(&arguments),
         Task::Kills(arguments) => kills::run(&arguments),

@@ -161,6 +161,7 @@ fn is_directory(path: &Path) -> bool {
 pub fn forget_lowers(upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> {
     let mut todo: Vec<(PathBuf, PathBuf)> =
         lowers.iter().map(|lower| (lower.clone(), upper.to_owned())).collect();
+    let mut changed = false;
     while let Some((lower, upper)) = todo.pop() {
         let failed = |error| HostError::io("read", &lower, error);
         for entry in fs::read_dir(&lower).map_err(failed)? {
@@ -169,8 +170,10 @@ pub fn forget_lowers(upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> 
             let Ok(found) = fs::symlink_metadata(&at) else { continue };
             if is_whiteout(&found) {
                 fs::remove_file(&at).map_err(|error| HostError::io("remove", &at, error))?;
+                changed = true;
             } else if found.is_dir() {
                 clear_opaque(&at).map_err(|error| HostError::io("clear", &at, error))?;
+                changed = true;
                 let lower = lower.join(&name);
                 if fs::symlink_metadata(&lower).is_ok_and(|found| found.is_dir()) {
                     todo.push((lower, at));
@@ -178,5 +181,7 @@ pub fn forget_lowers(upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> 
             }
         }
     }
-    Ok(())
+    // On disk before any record says over which images the upper lies: no later boot would do it again.
+    let synced = if changed { tree::sync_all(upper) } else { Ok(()) };
+    synced.map_err(|error| HostError::io("flush", upper, error))
 }

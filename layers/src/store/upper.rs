@@ -1,5 +1,6 @@
 //! What a boot does to an upper before it is mounted: emptying, what is kept, what the images own, what is bound.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -58,12 +59,17 @@ pub fn drop_owned(dir: &Path, paths: &[String]) -> Result<(), HostError> {
         return Ok(());
     }
     let discard = Discard::new(dir)?;
+    let mut parents = BTreeSet::new();
     for (number, path) in found.iter().enumerate() {
         let path = upper.join(path);
         fs::rename(&path, discard.join(&number.to_string()))
             .map_err(|error| HostError::io("take out", &path, error))?;
+        parents.extend(path.parent().map(Path::to_owned));
     }
-    publish::sync(dir).map_err(|error| HostError::io("flush", dir, error))
+    // The directories that lost something: XFS and Btrfs flush no more than what they are asked for.
+    parents.iter().try_for_each(|parent| {
+        publish::sync(parent).map_err(|error| HostError::io("flush", parent, error))
+    })
 }
 
 /// Hides the stamps of `lowers` by a whiteout, where one of them has one, and takes the upper's own away.
@@ -74,8 +80,10 @@ pub fn hide_stamp(upper: &Path, lowers: &[PathBuf]) -> Result<(), HostError> {
     if there.as_ref().is_ok_and(is_whiteout) {
         return Ok(());
     }
+    // On disk before any record says over which images the upper lies: no later boot would do it again.
     publish::remove_any(&stamp)
         .and_then(|()| if covered { whiteout(&stamp) } else { Ok(()) })
+        .and_then(|()| publish::sync(upper))
         .map_err(|error| HostError::io("hide", &stamp, error))
 }
 

@@ -53,6 +53,7 @@ const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Every tool that building and testing need beside Rust itself.
 pub const TOOLS: &[Tool] = &[
     program("qemu-system-x86_64", "qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86"),
+    program("qemu-storage-daemon", "qemu-system-common", "qemu-img", "qemu-img"),
     program("mksquashfs", "squashfs-tools", "squashfs-tools", "squashfs-tools"),
     program("unsquashfs", "squashfs-tools", "squashfs-tools", "squashfs-tools"),
     program("mkfs.erofs", "erofs-utils", "erofs-utils", "erofs-utils"),
@@ -62,6 +63,11 @@ pub const TOOLS: &[Tool] = &[
     program("mkfs.ext4", "e2fsprogs", "e2fsprogs", "e2fsprogs"),
     program("mkfs.btrfs", "btrfs-progs", "btrfs-progs", "btrfs-progs"),
     program("mkfs.xfs", "xfsprogs", "xfsprogs", "xfsprogs"),
+    program("e2fsck", "e2fsprogs", "e2fsprogs", "e2fsprogs"),
+    program("btrfs", "btrfs-progs", "btrfs-progs", "btrfs-progs"),
+    program("xfs_repair", "xfsprogs", "xfsprogs", "xfsprogs"),
+    program("losetup", "mount", "util-linux", "util-linux"),
+    program("setpriv", "util-linux", "util-linux", "util-linux"),
     program("mkfs.vfat", "dosfstools", "dosfstools", "dosfstools"),
     program("mcopy", "mtools", "mtools", "mtools"),
     program("sgdisk", "gdisk", "gdisk", "gptfdisk"),

@@ -23,7 +23,7 @@ pub enum DiskError {
 }
 
 /// A file system that can hold the state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Filesystem {
     /// ext4, built into Debian's cloud kernel.
     Ext4,

@@ -32,12 +32,21 @@ enum Level {
     Unit,
     /// A sample of `cargo xtask inject`
     Inject,
+    /// Crashes at any moment of any verb, on the file systems that can hold the state
+    Crash,
     /// Every test that boots a machine, and the ones over more than one crate
     Vm,
 }
 
-const LEVELS: [Level; 6] =
-    [Level::Format, Level::Lint, Level::Documents, Level::Unit, Level::Inject, Level::Vm];
+const LEVELS: [Level; 7] = [
+    Level::Format,
+    Level::Lint,
+    Level::Documents,
+    Level::Unit,
+    Level::Inject,
+    Level::Crash,
+    Level::Vm,
+];
 
 /// The runner of tests: nextest where it is installed, since it runs tests side by side within the VM limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +118,7 @@ fn commands(level: Level, subcommands: Subcommands, filter: Option<&str>) -> Vec
         (Level::Lint, _) if deny => &[CLIPPY, "deny check licenses bans sources"],
         (Level::Lint, _) => &[CLIPPY],
         (Level::Documents, _) => &["doc --workspace --no-deps", "test --workspace --doc"],
+        (Level::Crash, _) => &["xtask crash"],
         (Level::Unit, Runner::Nextest) => {
             &["nextest run --workspace -E not(package(tests)&kind(test))"]
         }
