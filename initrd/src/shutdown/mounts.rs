@@ -23,24 +23,22 @@ pub fn parse(mountinfo: &[u8]) -> Vec<Mount> {
 }
 
 /// What has to be unmounted, a mount before what it stands on, and of those on the same one the youngest first.
-pub fn order(mut mounts: Vec<Mount>) -> Vec<Mount> {
-    let mut parents: Vec<(u32, u32)> =
-        mounts.iter().map(|mount| (mount.id, mount.parent)).collect();
-    parents.sort_unstable();
+pub fn order(mounts: Vec<Mount>) -> Vec<Mount> {
     let parent = |id: u32| {
-        let index = parents.binary_search_by_key(&id, |&(id, _)| id).ok()?;
-        parents.get(index).map(|&(_, parent)| parent)
+        let mount = mounts.iter().find(|mount| mount.id == id)?;
+        (mount.parent != id).then_some(mount.parent)
     };
     // The root's parent is in no line or is the root itself, so no chain is longer than the list.
     let depth = |mount: &Mount| {
-        let chain =
-            std::iter::successors(Some(mount.id), |&id| parent(id).filter(|&over| over != id));
-        chain.take(parents.len()).count()
+        let chain = std::iter::successors(Some(mount.id), |&id| parent(id));
+        chain.take(mounts.len()).count()
     };
-    mounts.reverse();
-    mounts.sort_by_cached_key(|mount| usize::MAX - depth(mount));
-    mounts.retain(|mount| !KEPT.iter().any(|kept| mount.at.as_os_str() == *kept));
-    mounts
+    let goes = |mount: &&Mount| !KEPT.iter().any(|kept| mount.at.as_os_str() == *kept);
+    let depths: Vec<_> =
+        mounts.iter().rev().filter(goes).map(|mount| (depth(mount), mount)).collect();
+    let deepest = depths.iter().map(|(depth, _)| *depth).max().unwrap_or_default();
+    let level = |level: usize| depths.iter().filter(move |(depth, _)| *depth == level);
+    (0..=deepest).rev().flat_map(level).map(|(_, mount)| (*mount).clone()).collect()
 }
 
 /// A line: `ID PARENT MAJOR:MINOR ROOT AT OPTIONS [TAG]… - TYPE SOURCE OPTIONS-OF-THE-FILE-SYSTEM`.
