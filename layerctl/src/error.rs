@@ -250,6 +250,14 @@ impl Error {
         }
     }
 
+    /// Whether some of what was asked for was done.
+    fn has_begun(&self) -> bool {
+        match self {
+            Self::Stopped { reached, .. } => *reached != Reached::Nothing,
+            other => other.is_unsettled(),
+        }
+    }
+
     /// What is unharmed.
     pub(crate) fn unharmed(&self) -> &'static str {
         match self {
@@ -257,7 +265,7 @@ impl Error {
                 "the change is made; what it made superfluous is on the boot partition until: layerctl boot sync"
             }
             Self::Stopped { reached, .. } => reached.unharmed(),
-            Self::Edit { done, source } if *done > 0 || source.is_unsettled() => {
+            Self::Edit { done, source } if *done > 0 || source.has_begun() => {
                 "what was changed in /etc before that stays; when the cause is gone, type the command again"
             }
             Self::HalfBuilt { .. } => {

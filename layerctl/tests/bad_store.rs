@@ -120,6 +120,18 @@ fn cleanup_gives_room_on_a_full_state_file_system() {
 }
 
 #[test]
+fn the_way_back_needs_no_room() {
+    let world = saved_world();
+    let lines = ["rollback", "rollback 3", "rollback 1", "cleanup --keep 0", "status -q"];
+    // Every byte is taken: the reserve is given up, and made again where there is room.
+    let spoil = "cat /dev/zero >state/filler || true";
+    assert_snapshot!("with_a_reserve", on_tmpfs(&world, "size=3m", spoil, &lines));
+    // A record of the same length fits where the old one is.
+    let spoil = "rm state/layerctl/reserve; cat /dev/zero >state/filler || true";
+    assert_snapshot!("without_a_reserve", on_tmpfs(&world, "size=3m", spoil, &lines));
+}
+
+#[test]
 fn a_read_only_state_file_system_is_said_and_still_read() {
     let world = saved_world();
     let spoil = "mount -o remount,ro state";

@@ -136,6 +136,22 @@ fn attempts_are_in_the_names_of_entries() {
     assert_snapshot!(text);
 }
 
+/// The power may go after `boot/good` is written and before the names are: the boot loader goes on counting.
+#[test]
+fn counters_that_a_crash_left_in_the_names_go_at_the_next_good_boot() {
+    let world = world();
+    world.write("base/usr/lib/systemd/system/layerctl-mark-good.service", "");
+    world.done("--boot boot base import base --name debian --version 13");
+    count(&world, "layerctl-default-1-", "+2-1");
+    world.done("--boot none mark-good 1");
+    assert_snapshot!(world.run(&[
+        "--boot boot mark-good 1",
+        "--boot boot boot list",
+        "--boot boot mark-good 1 --unchanged-exit-77",
+        "--boot none mark-good 1 --unchanged-exit-77",
+    ]));
+}
+
 #[test]
 fn a_single_try_takes_the_kernel_of_the_default() {
     let world = started();

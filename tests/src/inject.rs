@@ -35,7 +35,7 @@ use verb::{VERBS, Verb};
 const WORKERS: usize = 4;
 
 /// How many faults of layerctl's own calls a sample has for each verb.
-const SAMPLE: usize = 40;
+const SAMPLE: usize = 24;
 
 /// How many faults of the calls of a program that it starts.
 const SAMPLE_OF_PROGRAM: usize = 6;

@@ -11,6 +11,7 @@
 //!   cache/installed/NAME/KEY/    the image of a layer whose packages were installed, made for the tests that ask for it
 //!   artefacts.json              where the built things are
 //!   vm/NAME/console.log          what a test's machine said
+//!   crash/                       the last recordings of `cargo xtask crash`
 //!   try/                         the machine of `cargo xtask try`
 //! ```
 

@@ -135,5 +135,5 @@ fn what_cannot_work_is_refused() {
 #[test]
 fn possible_roles_are_those_that_the_kernel_can_fill() {
     let tree = tree(&["6.12.1"]);
-    assert_eq!(possible_roles(tree.path(), None).unwrap(), [Role::Virtio]);
+    assert_eq!(possible_roles(tree.path(), None).unwrap(), [Role::Virtio, Role::Watchdog]);
 }

@@ -87,8 +87,14 @@ pub(super) fn of_layerctl(log: &str) -> Vec<Call> {
     calls
 }
 
+/// Calls whose errors a program is known not to look at, so that it ends well with another image than it was to make.
+///
+/// mkfs.erofs 1.5 does so with some of its writes; there is nothing in the image to tell it by. mksquashfs 4.5 waits without
+/// end for a thread that it could not start.
+const UNHEEDED: &[(&str, &str)] = &[("mkfs.erofs", "pwrite64"), ("mksquashfs", "clone3")];
+
 /// The calls of a program and its threads, out of what `strace -f -o` wrote. Each thread has numbers of its own.
-pub(super) fn of_program(log: &str) -> Vec<Call> {
+pub(super) fn of_program(program: &str, log: &str) -> Vec<Call> {
     let mut counts: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for line in log.lines() {
         let Some((thread, line)) = line.split_once(' ') else { continue };
@@ -104,7 +110,8 @@ pub(super) fn of_program(log: &str) -> Vec<Call> {
     }
     let each = |(name, count): (&str, u32)| {
         let name = name.to_owned();
-        (1..=count).map(move |number| Call { name: name.clone(), number, fails: true })
+        let fails = !UNHEEDED.contains(&(program, name.as_str()));
+        (1..=count).map(move |number| Call { name: name.clone(), number, fails })
     };
     most.into_iter().flat_map(each).collect()
 }
@@ -177,7 +184,7 @@ close(4)                                = 0
     #[test]
     fn the_thread_with_the_most_calls_of_a_name_counts() {
         let log = "12 read(3, 1) = 1\n13 read(3, 1) = 1\n13  read(3, 1) = 1\n13 futex(1) = 0\n";
-        let names: Vec<_> = of_program(log).into_iter().map(|call| call.number).collect();
+        let names: Vec<_> = of_program("tar", log).into_iter().map(|call| call.number).collect();
         assert_eq!(names, [1, 2]);
     }
 }

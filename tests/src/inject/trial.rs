@@ -58,7 +58,7 @@ impl Trial {
             let log = files::read_text(&place.log())?;
             let calls = match victim {
                 Victim::Layerctl => call::of_layerctl(&log),
-                Victim::Program(_) => call::of_program(&log),
+                Victim::Program(name) => call::of_program(name, &log),
             };
             if ran.end != End::Exit(0) || calls.is_empty() {
                 return Err(InjectError::Verb { verb: verb.name, said: ran.stderr });

@@ -37,13 +37,12 @@ pub(super) fn change(
     let views = Views::new(context, &store)?;
     let decision = decide(&store, &views)?;
     let mut notes = match Notes::read(context, &store, id) {
-        Err(error) if decision.edits.is_empty() => return Err(error),
-        // What is to be done is known without it.
-        Err(error) => {
+        // What is to be done is known without a report that is damaged; one that cannot be read now may be at the next try.
+        Err(error @ Error::Refused(_)) if !decision.edits.is_empty() => {
             context.ui.warn(&error.to_string());
             None
         }
-        Ok(notes) => notes,
+        notes => notes?,
     };
     let settled = notes.as_mut().map(|notes| notes.resolve(&decision.settled)).unwrap_or_default();
     let edits = decision.edits.iter().map(ToString::to_string);

@@ -7,24 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::menu::{Wanted, wanted_entry};
 use super::{Refusal, State};
 use crate::attempts::Attempts;
 use crate::boot_partition::{BootPartition, OneShot, names};
-use crate::entry::{Counters, Entry, EntryName, Rank, Said, printable};
+use crate::entry::{Counters, EntryName, Said};
 use crate::generation::Generation;
 use crate::id::GenerationId;
-use crate::kernel::{Kernel, KernelFile, key_and_value};
-use crate::layout::{BootDir, Layout};
+use crate::kernel::{Kernel, KernelFile};
+use crate::layout::Layout;
 use crate::plan::{BootName, CopyToBoot, Op};
-
-/// Letters of a title: a menu on a small screen has no more.
-const TITLE_MAX: usize = 76;
-
-/// Seconds until a kernel that panicked restarts the machine, so that the next attempt is made.
-const PANIC: &str = "panic=10";
-
-/// Seconds until a hardware watchdog resets a machine whose system hangs; long enough for a slow one to start systemd.
-const WATCHDOG: &str = "layers.watchdog=120";
 
 /// A store as a change leaves it, as far as boot entries depend on it.
 pub(crate) struct After<'a> {
@@ -76,9 +68,19 @@ impl<'a> After<'a> {
 
     /// What a boot loader takes once the default's attempts are used up: the last good generation; where none was found
     /// good yet, the newest other one, as init does.
-    fn fallback(&self) -> Option<GenerationId> {
+    pub(super) fn fallback(&self) -> Option<GenerationId> {
         let other = |id: &&GenerationId| Some(**id) != self.default;
         self.good.or_else(|| self.generations.keys().rev().find(other).copied())
+    }
+
+    /// The attempts that a generation has left.
+    pub(super) fn tries(&self, id: GenerationId) -> Option<Attempts> {
+        self.tries.get(&id).copied()
+    }
+
+    /// Whether its attempts begin now.
+    pub(super) fn is_renewed(&self, id: GenerationId) -> bool {
+        self.renewed == Some(id)
     }
 
     /// With a generation that was found good.
@@ -189,16 +191,6 @@ pub(crate) fn one_shot(
         ),
         "leave --try-once out: what does not come up three times is given up; or start its entry by hand, from the boot loader's menu",
     ))
-}
-
-/// An entry that is to be there.
-struct Wanted {
-    name: EntryName,
-    text: String,
-    /// Attempts that a boot loader shall count.
-    tries: Option<Attempts>,
-    /// Whether they begin now.
-    renewed: bool,
 }
 
 /// What there is to do, by kind.
@@ -456,62 +448,4 @@ fn lacking(default: &Generation, partition: &BootPartition) -> Refusal {
         ),
         "bring it back: layerctl base import FILE, with the file of its base; or choose another generation: layerctl rollback ID",
     )
-}
-
-fn wanted_entry(
-    partition: &BootPartition,
-    after: &After<'_>,
-    generation: &Generation,
-    kernel: &Kernel,
-    default: bool,
-) -> Wanted {
-    let id = generation.id;
-    let base = format!("{} {}", generation.base.name, generation.base.version);
-    let [(linux, _), (initrd, _)] = kernel.files();
-    let entry = Entry {
-        title: match default {
-            true => printable(&base, TITLE_MAX),
-            false => {
-                printable(&format!("{base}, generation {id}: {}", generation.reason), TITLE_MAX)
-            }
-        },
-        version: id.to_string(),
-        rank: match default {
-            true => Rank::Default,
-            false if after.fallback() == Some(id) => Rank::Good,
-            false => Rank::Other,
-        },
-        machine_id: partition.machine_id(),
-        options: options(partition, generation, default),
-        initrd: BootDir::inside(&initrd),
-        linux: BootDir::inside(&linux),
-    };
-    let text = entry.to_string();
-    let tries = after.tries.get(&id).copied();
-    let renewed = after.renewed == Some(id);
-    Wanted { name: EntryName::of(default, id, &text, None), text, tries, renewed }
-}
-
-/// The kernel's arguments: where the state is, unless the generation says that itself; what a panic and a hang lead to,
-/// likewise; the generation's own; and which generation, unless `boot/default` tells.
-fn options(partition: &BootPartition, generation: &Generation, default: bool) -> Vec<String> {
-    let own = &generation.options;
-    let given =
-        |keys: &[&str]| own.iter().any(|option| keys.contains(&key_and_value(option).0.as_str()));
-    let mut options = Vec::new();
-    if !given(&["layers.state", "root"]) {
-        options.extend(partition.state().map(|state| format!("layers.state={state}")));
-    }
-    if !given(&["panic"]) {
-        options.push(PANIC.to_owned());
-    }
-    // A base that marks its boots good has systemd, which takes the watchdog over from init.
-    if generation.base.marks_good && !given(&["layers.watchdog"]) {
-        options.push(WATCHDOG.to_owned());
-    }
-    options.extend(own.iter().cloned());
-    if !default {
-        options.push(format!("layers.generation={}", generation.id));
-    }
-    options
 }

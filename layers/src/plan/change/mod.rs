@@ -26,6 +26,7 @@ mod fit;
 mod good;
 mod install;
 mod kargs;
+mod menu;
 mod pointer;
 mod policy;
 mod reset;
@@ -241,6 +242,12 @@ impl State {
         }
     }
 
+    /// Whether there is a generation to try once, readable or not: one that cannot be read now may be at boot.
+    fn has_next(&self, layout: &Layout) -> bool {
+        let path = layout.next();
+        self.pointers.next.is_some() || self.damaged_pointers.iter().any(|(at, _)| *at == path)
+    }
+
     /// A number that no generation of this store ever had.
     fn new_id(&self) -> Result<GenerationId, Refusal> {
         let used = self.ids().into_iter().chain(self.serial).chain(self.etc_uppers.iter().copied());
@@ -435,7 +442,7 @@ fn point(
     let mut ops = aligned.before;
     ops.extend(one_shot);
     // A generation to try once was asked for before this change: it no longer is what the next boot shall take.
-    if state.pointers.next.is_some() && !request.once {
+    if state.has_next(layout) && !request.once {
         ops.push(Op::Remove { path: layout.next() });
     }
     let pointer = if request.once { layout.next() } else { layout.default() };

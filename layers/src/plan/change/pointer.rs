@@ -41,7 +41,7 @@ pub fn rollback(
     let (there, what) = match request.once {
         true => (pointers.next == Some(target), "boots next, once, already"),
         false => (
-            pointers.default == Some(target) && pointers.next.is_none() && !used_up,
+            pointers.default == Some(target) && !state.has_next(layout) && !used_up,
             "is the default already",
         ),
     };

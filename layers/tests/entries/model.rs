@@ -1,19 +1,10 @@
-//! Any sequence of changes, boots and accidents on a model of a boot partition: what boot loaders find there is whole at
-//! every moment, it fits, and it comes back in line.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends with the first surprise"
-)]
+//! A store with its boot partition in memory, and what happens to both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use layers::attempts::Attempts;
 use layers::boot_partition::{BootPartition, FileFacts};
-use layers::entry::{Counters, EntryName, Foreign, NAME_MAX, Said, words};
+use layers::entry::{Counters, EntryName, NAME_MAX, Said};
 use layers::generation::Generation;
 use layers::id::{Digest, GenerationId};
 use layers::kernel::{Blob, Kernel, KernelFile, Part};
@@ -23,22 +14,20 @@ use layers::plan::change::{
     Decision, ImageFile, KargsEdit, NewKernel, Refusal, Request, State, change_kargs, import_base,
     mark_good, rollback, sync_boot,
 };
-use layers::plan::check::check_change;
 use layers::plan::collect::cleanup;
 use layers::plan::{BootName, CopyToBoot, Op};
 use layers::superblock::Format;
-use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// Bytes of a cluster of the model.
-const CLUSTER: u64 = 4096;
+pub(crate) const CLUSTER: u64 = 4096;
 
 /// Clusters that are taken by directories, before anything is ours.
-const DIRECTORIES: u64 = 5;
+pub(crate) const DIRECTORIES: u64 = 5;
 
 /// What happens.
 #[derive(Debug, Clone)]
-enum Event {
+pub(crate) enum Event {
     /// A base of this version with one of a few kernels, or with none.
     Import(u8, Option<u8>),
     Kargs(u8),
@@ -56,7 +45,7 @@ enum Event {
     Damage(u32),
 }
 
-fn event() -> impl Strategy<Value = Event> {
+pub(crate) fn event() -> impl Strategy<Value = Event> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
         4 => (1..6_u8, proptest::option::weighted(0.95, 0..4_u8))
@@ -73,12 +62,12 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn blob(kind: u8, number: u8) -> Blob {
+pub(crate) fn blob(kind: u8, number: u8) -> Blob {
     let size = u64::from(number + 1) * 10_000 + u64::from(kind);
     Blob { digest: Digest::new([kind * 16 + number; 32]), size }
 }
 
-fn base(version: u8, kernel: Option<u8>) -> ImageFile {
+pub(crate) fn base(version: u8, kernel: Option<u8>) -> ImageFile {
     let manifest = Manifest {
         schema: SCHEMA,
         name: "z".parse().unwrap(),
@@ -109,11 +98,15 @@ fn base(version: u8, kernel: Option<u8>) -> ImageFile {
     ImageFile { path: "/media/z.img".into(), manifest, kernel }
 }
 
-fn id(number: u32) -> GenerationId {
+pub(crate) fn id(number: u32) -> GenerationId {
     number.to_string().parse().unwrap()
 }
 
-fn decide(event: &Event, state: &State, layout: &Layout) -> Option<Result<Decision, Refusal>> {
+pub(crate) fn decide(
+    event: &Event,
+    state: &State,
+    layout: &Layout,
+) -> Option<Result<Decision, Refusal>> {
     let once = matches!(event, Event::Try(_));
     let request = &Request { time: "t".into(), asked: "what was asked".into(), once };
     Some(match event {
@@ -139,25 +132,25 @@ fn decide(event: &Event, state: &State, layout: &Layout) -> Option<Result<Decisi
 }
 
 /// The model: a state with its partition, and what is beside it.
-struct Model {
-    state: State,
-    layout: Layout,
-    capacity: u64,
+pub(crate) struct Model {
+    pub(crate) state: State,
+    pub(crate) layout: Layout,
+    pub(crate) capacity: u64,
     /// Files of the partition whose bytes are not what their names say.
-    bad: BTreeSet<KernelFile>,
+    pub(crate) bad: BTreeSet<KernelFile>,
     /// Files that an accident took.
-    lost: BTreeSet<KernelFile>,
+    pub(crate) lost: BTreeSet<KernelFile>,
 }
 
 /// A look at every byte, as `boot sync` takes one.
-fn look(state: &mut State) {
+pub(crate) fn look(state: &mut State) {
     for facts in state.boot.as_mut().unwrap().files.values_mut() {
         facts.sound = Some(facts.sound != Some(false));
     }
 }
 
 impl Model {
-    fn new(capacity: u64) -> Self {
+    pub(crate) fn new(capacity: u64) -> Self {
         let boot = BootPartition {
             dir: BootDir::new(Path::new("/efi")),
             files: BTreeMap::new(),
@@ -178,26 +171,26 @@ impl Model {
         model
     }
 
-    fn boot(&self) -> &BootPartition {
+    pub(crate) fn boot(&self) -> &BootPartition {
         self.state.boot.as_ref().unwrap()
     }
 
-    fn boot_mut(&mut self) -> &mut BootPartition {
+    pub(crate) fn boot_mut(&mut self) -> &mut BootPartition {
         self.state.boot.as_mut().unwrap()
     }
 
     /// What is free; nothing may take more than there is.
-    fn measure(&mut self) {
+    pub(crate) fn measure(&mut self) {
         let boot = self.boot();
         let files = boot.files.values().map(|facts| facts.size);
         let entries = boot.entries.values().map(|text| text.len() as u64);
         let taken: u64 = files.chain(entries).map(|length| boot.space(length)).sum();
         let directories = DIRECTORIES * CLUSTER;
-        let free = self.capacity.checked_sub(taken + directories).expect("the partition is full");
-        self.boot_mut().free = free;
+        let free = self.capacity.checked_sub(taken + directories);
+        self.boot_mut().free = free.unwrap_or_else(|| panic!("the partition is full"));
     }
 
-    fn happen(&mut self, event: &Event) {
+    pub(crate) fn happen(&mut self, event: &Event) {
         match event {
             Event::Boot(_) => self.start(),
             Event::Tear(which) if !self.boot().entries.is_empty() => {
@@ -216,9 +209,9 @@ impl Model {
                 self.lost.insert(file);
             }
             Event::Damage(number) if self.state.pointers.default != Some(id(*number)) => {
-                if self.state.generations.remove(&id(*number)).is_some() {
-                    self.state.damaged.insert(id(*number), "cannot be read".into());
-                }
+                let gone = self.state.generations.remove(&id(*number));
+                let why = "cannot be read".to_owned();
+                self.state.damaged.extend(gone.map(|generation| (generation.id, why)));
             }
             _ => {}
         }
@@ -226,7 +219,7 @@ impl Model {
     }
 
     /// What a boot loader with counting does, then init: the first entry by UAPI.1's order.
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut menu: Vec<(EntryName, Said)> =
             self.boot().sound_entries().map(|(name, said)| (*name, said)).collect();
         menu.sort_by_key(|(name, said)| {
@@ -255,7 +248,7 @@ impl Model {
         self.state.booted = Some(id);
     }
 
-    fn apply(&mut self, op: &Op) {
+    pub(crate) fn apply(&mut self, op: &Op) {
         let record = |text: &str| text.trim_end().parse::<GenerationId>().unwrap();
         let layout = self.layout.clone();
         match op {
@@ -320,7 +313,7 @@ impl Model {
         self.measure();
     }
 
-    fn remove(&mut self, path: &Path) {
+    pub(crate) fn remove(&mut self, path: &Path) {
         let text = path.file_name().unwrap().to_str().unwrap();
         let state = &mut self.state;
         let id = || text.parse::<GenerationId>().unwrap();
@@ -348,7 +341,7 @@ impl Model {
     }
 
     /// What holds between any two operations.
-    fn check(&self, had_default: bool) {
+    pub(crate) fn check(&self, had_default: bool) {
         for (name, said) in self.boot().sound_entries() {
             for path in &said.files {
                 let file = BootDir::named(path).unwrap();
@@ -364,12 +357,12 @@ impl Model {
         assert!(!had_default || self.has_default(), "nothing starts by default");
     }
 
-    fn has_default(&self) -> bool {
+    pub(crate) fn has_default(&self) -> bool {
         self.boot().sound_entries().any(|(name, _)| name.default)
     }
 
     /// What holds once a change is through.
-    fn check_in_line(&self) {
+    pub(crate) fn check_in_line(&self) {
         let state = &self.state;
         let default = state.pointers.default.unwrap();
         if state.generations[&default].kernel.is_none() {
@@ -411,113 +404,4 @@ impl Model {
             assert!(name.counters.is_none() || state.tries.contains_key(id));
         }
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 300,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn a_boot_partition_is_whole_at_every_moment(
-        clusters in 30..120_u64,
-        events in vec((event(), proptest::option::weighted(0.3, any::<prop::sample::Index>())), 1..30),
-    ) {
-        let mut model = Model::new(clusters * CLUSTER);
-        let first = (Event::Import(1, Some(0)), None);
-        for (event, stop) in std::iter::once(&first).chain(&events) {
-            model.happen(event);
-            let layout = model.layout.clone();
-            let Some(Ok(decision)) = decide(event, &model.state, &layout) else { continue };
-            let ops = &decision.plan.ops;
-            prop_assert_eq!(check_change(&decision.plan, &layout), Ok(()));
-            let had_default = model.has_default();
-            let whole = stop.is_none();
-            for op in &ops[..stop.map_or(ops.len(), |stop| stop.index(ops.len() + 1))] {
-                model.apply(op);
-                model.check(had_default);
-            }
-            // A cleanup of a partition that is too full removes what it can, and that is all.
-            if whole && !ops.is_empty() && !matches!(event, Event::Cleanup(_) | Event::Boot(_)) {
-                model.check_in_line();
-            }
-        }
-        // Whatever happened: where there is room, a look at all brings the partition in line, and once is enough.
-        model.capacity = 1 << 30;
-        model.measure();
-        let kernels = model.state.generations.values().filter_map(|one| one.kernel.as_ref());
-        let kernels: Vec<_> = kernels.flat_map(Kernel::files).collect();
-        model.state.kernels.extend(kernels.iter().copied());
-        for bad in model.bad.clone() {
-            if let Some(facts) = model.boot_mut().files.get_mut(&bad) {
-                facts.sound = Some(false);
-            }
-        }
-        let start = model.state.start().unwrap();
-        if start.kernel.is_some() {
-            let layout = model.layout.clone();
-            let decision = decide(&Event::Sync, &model.state, &layout).unwrap().unwrap();
-            decision.plan.ops.iter().for_each(|op| model.apply(op));
-            let lost = kernels.iter().any(|(file, _)| model.lost.contains(file));
-            prop_assert!(!lost, "a file of a generation that can be read is not back");
-            model.check(false);
-            model.check_in_line();
-            let again = decide(&Event::Sync, &model.state, &layout).unwrap().unwrap();
-            prop_assert!(again.is_unchanged(), "{}", again.plan);
-        }
-    }
-
-    #[test]
-    fn names_of_entries_come_back(
-        default in any::<bool>(), id in 1..u32::MAX, text in ".{0,40}",
-        counters in proptest::option::of((any::<u32>(), proptest::option::of(any::<u32>()))),
-    ) {
-        let counters = counters.map(|(left, done)| Counters { left, done });
-        let name = EntryName::of(default, self::id(id), &text, counters);
-        let file = name.to_string();
-        prop_assert_eq!(file.parse::<EntryName>(), Ok(name));
-        prop_assert!(file.len() <= NAME_MAX);
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || "+_.-".contains(letter);
-        prop_assert!(file.chars().all(plain));
-    }
-
-    #[test]
-    fn any_text_is_an_entry_of_somebody(name in ".{0,60}", text in "(?s).{0,200}") {
-        if let Ok(ours) = name.parse::<EntryName>() {
-            prop_assert_eq!(ours.to_string(), name);
-        } else {
-            prop_assert_eq!(name.parse::<EntryName>(), Err(Foreign));
-        }
-        let said = Said::parse(&text);
-        prop_assert!(said.files.iter().all(|path| !path.starts_with('/')));
-        prop_assert!(words(&text).iter().all(|word| !word.is_empty()));
-    }
-}
-
-#[test]
-fn attempts_that_begin_anew_have_a_name_of_their_own() {
-    let layout = Layout::new(Path::new("/state"));
-    let mut model = Model::new(1 << 30);
-    let run = |model: &mut Model, event: &Event| {
-        let decision = decide(event, &model.state, &layout).unwrap().unwrap();
-        decision.plan.ops.iter().for_each(|op| model.apply(op));
-    };
-    run(&mut model, &Event::Import(1, Some(0)));
-    run(&mut model, &Event::Import(2, Some(1)));
-    for _ in 0..3 {
-        model.start();
-    }
-    assert_eq!(model.state.tries.get(&id(2)), Some(&Attempts(0)));
-    let default = |model: &Model| {
-        let name = model.boot().entries.keys().copied().find(|name| name.default);
-        name.unwrap().counters.unwrap()
-    };
-    assert_eq!(default(&model), Counters { left: 0, done: Some(3) });
-    // The boot loader has given it up, and starts the one before, as init would.
-    model.start();
-    assert_eq!(model.state.booted, Some(id(1)));
-    run(&mut model, &Event::Rollback(Some(2)));
-    assert_eq!(default(&model), Counters { left: 3, done: None });
 }

@@ -1,39 +1,23 @@
-//! What holds for every input: parsers do not panic, text comes back as it went in, every plan passes the checker.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends with the first surprise"
-)]
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Inputs of every kind: those that are right, those that are nearly so, anything.
 
 use layers::attempts::Attempts;
-use layers::cmdline::{BootRequest, DeviceSpec};
 use layers::generation::{Base, Generation, Layer, SCHEMA};
 use layers::id::{Digest, GenerationId, Name, SetName, Version};
 use layers::kernel::{Blob, Kernel, check_option};
-use layers::layout::BootPaths;
 use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
 use layers::manifest::{Kind, Manifest};
-use layers::plan::boot::{
-    BootFacts, Choices, EtcSource, Pointers, UpperFacts, candidates, missing_choice, passed_over,
-    plan_boot,
-};
-use layers::plan::check::check_boot;
-use layers::plan::{Access, Op, Plan};
+use layers::plan::boot::{BootFacts, EtcSource, Pointers, UpperFacts};
 use layers::policy::{Dir, EtcPolicy, HomePolicy, Mode, Policy, Scope, VarPolicy};
 use layers::reset::Reset;
 use layers::size::Size;
-use layers::superblock::{Format, SUPERBLOCK_BYTES, Superblock};
+use layers::superblock::Format;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 /// Any text, with the characters that mean something somewhere more often.
-fn any_text() -> impl Strategy<Value = String> {
+pub(crate) fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         ".{0,80}",
         "[a-z0-9.,=\"' \t\n/_+~^-]{0,80}",
@@ -41,43 +25,43 @@ fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn name() -> impl Strategy<Value = Name> {
+pub(crate) fn name() -> impl Strategy<Value = Name> {
     "[A-Za-z0-9][A-Za-z0-9+.-]{0,63}".prop_map(|text| text.parse().unwrap())
 }
 
 /// A few names, so that they meet.
-fn few_names() -> impl Strategy<Value = Name> {
+pub(crate) fn few_names() -> impl Strategy<Value = Name> {
     select(vec!["a", "b", "c", "d", "e"]).prop_map(|text| text.parse().unwrap())
 }
 
-fn version() -> impl Strategy<Value = Version> {
+pub(crate) fn version() -> impl Strategy<Value = Version> {
     "[A-Za-z0-9][A-Za-z0-9+.~^-]{0,127}".prop_map(|text| text.parse().unwrap())
 }
 
-fn digest() -> impl Strategy<Value = Digest> {
+pub(crate) fn digest() -> impl Strategy<Value = Digest> {
     any::<[u8; 32]>().prop_map(Digest::new)
 }
 
-fn id() -> impl Strategy<Value = GenerationId> {
+pub(crate) fn id() -> impl Strategy<Value = GenerationId> {
     prop_oneof![1..8_u32, 1..=u32::MAX].prop_map(|number| number.to_string().parse().unwrap())
 }
 
-fn format() -> impl Strategy<Value = Format> {
+pub(crate) fn format() -> impl Strategy<Value = Format> {
     select(vec![Format::Squashfs, Format::Erofs])
 }
 
-fn dirs() -> impl Strategy<Value = Vec<String>> {
+pub(crate) fn dirs() -> impl Strategy<Value = Vec<String>> {
     subsequence(vec!["etc", "home", "usr", "var"], 0..=4)
         .prop_map(|dirs| dirs.into_iter().map(str::to_owned).collect())
 }
 
 /// Absolute paths below `dir`; with `/` anywhere.
-fn paths_below(dir: &'static str) -> impl Strategy<Value = Vec<String>> {
+pub(crate) fn paths_below(dir: &'static str) -> impl Strategy<Value = Vec<String>> {
     let path = "(/[a-z*][a-z.*-]{0,8}){1,3}";
     vec(path, 0..3).prop_map(move |paths| paths.iter().map(|path| dir.to_owned() + path).collect())
 }
 
-fn policy() -> impl Strategy<Value = Policy> {
+pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     let mode = || select(vec![Mode::Persistent, Mode::Frozen, Mode::Ephemeral]);
     let size = || {
         proptest::option::of(prop_oneof![
@@ -99,7 +83,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 /// What an upper lay over: some images of the generation and some that are not there, or nobody knows.
-fn lowers(digests: &[Digest]) -> impl Strategy<Value = Option<LowerImages>> + use<> {
+pub(crate) fn lowers(digests: &[Digest]) -> impl Strategy<Value = Option<LowerImages>> + use<> {
     let mut digests = digests.to_vec();
     digests.push(Digest::new([0xdd; 32]));
     let image = (select(digests), dirs()).prop_map(|(digest, dirs)| LowerImage { digest, dirs });
@@ -112,12 +96,12 @@ fn lowers(digests: &[Digest]) -> impl Strategy<Value = Option<LowerImages>> + us
     proptest::option::of(distinct)
 }
 
-fn upper(digests: &[Digest]) -> impl Strategy<Value = UpperFacts> + use<> {
+pub(crate) fn upper(digests: &[Digest]) -> impl Strategy<Value = UpperFacts> + use<> {
     (lowers(digests), lowers(digests)).prop_map(|(lowers, presets)| UpperFacts { lowers, presets })
 }
 
 prop_compose! {
-    fn manifest()(
+    pub(crate) fn manifest()(
         name in name(), version in version(), base in any::<bool>(), architecture in ".{0,9}",
         format in format(), size in 0..=i64::MAX as u64, digest in digest(), dirs in dirs(),
         kernels in vec(".{0,9}", 0..3), requires in vec(name(), 0..3), required in any::<bool>(),
@@ -133,7 +117,7 @@ prop_compose! {
 
 prop_compose! {
     /// A layer whose needs are of the first `names`.
-    fn layer(name: Name, names: Vec<Name>)(
+    pub(crate) fn layer(name: Name, names: Vec<Name>)(
         version in version(), digest in digest(), dirs in dirs(), requested in any::<bool>(),
         required in prop::bool::weighted(0.1), requires in subsequence(names.clone(), 0..=names.len().min(2)),
     ) -> Layer {
@@ -142,7 +126,7 @@ prop_compose! {
 }
 
 /// Kernel arguments and a kernel.
-fn start() -> impl Strategy<Value = (Vec<String>, Option<Kernel>)> {
+pub(crate) fn start() -> impl Strategy<Value = (Vec<String>, Option<Kernel>)> {
     let option = prop_oneof!["[a-z_.-]{1,9}(=[a-z0-9,:/=]{0,9})?", "[a-z]{1,3}=\"[a-z ]{0,9}\""];
     let option = option.prop_filter("no argument", |option| check_option(option).is_ok());
     let blob = || (digest(), 0..=i64::MAX as u64).prop_map(|(digest, size)| Blob { digest, size });
@@ -152,7 +136,7 @@ fn start() -> impl Strategy<Value = (Vec<String>, Option<Kernel>)> {
 }
 
 /// Generations that fit together, with up to five layers.
-fn generation() -> impl Strategy<Value = Generation> {
+pub(crate) fn generation() -> impl Strategy<Value = Generation> {
     let layers = btree_set(few_names(), 0..=5).prop_flat_map(|names| {
         let names: Vec<Name> = names.into_iter().collect();
         names.iter().map(|name| layer(name.clone(), names.clone())).collect::<Vec<_>>()
@@ -189,12 +173,12 @@ fn generation() -> impl Strategy<Value = Generation> {
         })
 }
 
-fn set(name: &str) -> SetName {
+pub(crate) fn set(name: &str) -> SetName {
     name.parse().unwrap()
 }
 
 /// Words of a command line: right keys with right and wrong values, wrong keys, anything.
-fn cmdline() -> impl Strategy<Value = String> {
+pub(crate) fn cmdline() -> impl Strategy<Value = String> {
     let keys = vec![
         "root",
         "init",
@@ -228,7 +212,7 @@ fn cmdline() -> impl Strategy<Value = String> {
 }
 
 /// One change to a text: some of it taken away, doubled or replaced.
-fn mutated(text: String) -> impl Strategy<Value = String> {
+pub(crate) fn mutated(text: String) -> impl Strategy<Value = String> {
     let length = text.len();
     (0..=length, 0..=40_usize, any_text(), 0..3).prop_map(move |(at, span, new, kind)| {
         let near = |mut at: usize| {
@@ -247,7 +231,7 @@ fn mutated(text: String) -> impl Strategy<Value = String> {
     })
 }
 
-fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
+pub(crate) fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
     let digests: Vec<Digest> = generation.digests().collect();
     let image = prop_oneof![
         8 => format().prop_map(|format| Some(Ok(format))),
@@ -304,212 +288,4 @@ fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts> + use<> {
                 read_only,
             }
         })
-}
-
-/// Whether the selected layers are closed: each has what it needs, and no unusable one is among them.
-fn check_layers(generation: &Generation, facts: &BootFacts, layers: &[Name]) {
-    let taken: BTreeSet<&Name> = layers.iter().collect();
-    assert_eq!(taken.len(), layers.len());
-    for name in layers {
-        let layer = generation.layer(name).unwrap();
-        assert!(layer.requires.iter().all(|need| taken.contains(need)), "{name}");
-        assert!(matches!(facts.images.get(&layer.digest), Some(Ok(_))), "{name}");
-    }
-    let order: Vec<&Name> = generation
-        .layers
-        .iter()
-        .map(|layer| &layer.name)
-        .filter(|name| taken.contains(name))
-        .collect();
-    assert!(order.into_iter().eq(layers));
-}
-
-/// Operations that write to the state file system.
-fn writes(plan: &Plan, paths: &BootPaths) -> usize {
-    let state = paths.state();
-    plan.ops
-        .iter()
-        .filter(|op| match op {
-            Op::MakeUpper { upper, .. } => upper.upper.starts_with(&state),
-            Op::MountOverlay(overlay) => {
-                overlay.upper.iter().any(|upper| upper.upper.starts_with(&state))
-            }
-            Op::Bind { from, access, .. } => {
-                *access != Access::ReadOnly && from.starts_with(&state)
-            }
-            Op::MountImage { .. } | Op::MountTmpfs { .. } | Op::Unmount { .. } => false,
-            Op::DeriveUpper(derive) => {
-                derive.to.starts_with(&state) || derive.report.starts_with(&state)
-            }
-            Op::CopyKept { to: path, .. }
-            | Op::HideStamp { upper: path, .. }
-            | Op::MakeMachineId { upper: path, .. }
-            | Op::MakeBound { dir: path, .. } => path.starts_with(&state),
-            _ => true,
-        })
-        .count()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn names_come_back_as_they_went_in(
-        name in name(), version in version(), digest in digest(), id in id(),
-    ) {
-        prop_assert_eq!(&name.to_string().parse::<Name>().unwrap(), &name);
-        prop_assert_eq!(&version.to_string().parse::<Version>().unwrap(), &version);
-        prop_assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
-        prop_assert_eq!(id.to_string().parse::<GenerationId>().unwrap(), id);
-        prop_assert_eq!(id.record().trim_end().parse::<GenerationId>().unwrap(), id);
-        prop_assert_eq!(id.record().len(), 11);
-        prop_assert!(version.compare(&version).is_eq());
-    }
-
-    /// What is accepted is safe in a path, on a command line and on a terminal, and is what was given.
-    #[test]
-    fn a_text_is_refused_or_kept_as_it_is(text in any_text()) {
-        if let Ok(name) = text.parse::<Name>() {
-            prop_assert_eq!(name.as_str(), &text);
-            prop_assert!(!text.contains(['/', ',', ' ', '=', '"']) && !text.starts_with(['.', '-']));
-        }
-        if let Ok(version) = text.parse::<Version>() {
-            prop_assert_eq!(version.as_str(), &text);
-            prop_assert!(!text.contains(['/', '_', ' ']) && !text.starts_with(['.', '-']));
-        }
-        if let Ok(digest) = text.parse::<Digest>() {
-            prop_assert_eq!(digest.to_string(), &*text);
-        }
-        if let Ok(id) = text.parse::<GenerationId>() {
-            prop_assert_eq!(id.to_string(), text.trim_start_matches('0'));
-        }
-        if let Ok(spec) = text.parse::<DeviceSpec>() {
-            prop_assert_eq!(spec.to_string().parse::<DeviceSpec>().unwrap(), spec);
-        }
-    }
-
-    #[test]
-    fn versions_are_ordered_one_way(a in version(), b in version()) {
-        prop_assert_eq!(a.compare(&b), b.compare(&a).reverse());
-    }
-
-    #[test]
-    fn a_command_line_never_panics_and_says_one_line_for_each_problem(
-        line in prop_oneof![cmdline(), any_text()],
-    ) {
-        let request = BootRequest::parse(&line);
-        let again = BootRequest::parse(&line);
-        prop_assert_eq!(&request, &again);
-        for problem in &request.problems {
-            prop_assert!(problem.starts_with("layers."), "{}", problem);
-            prop_assert!(!problem.contains('\n'), "{:?}", problem);
-        }
-    }
-
-    #[test]
-    fn a_manifest_comes_back_as_it_went_in(manifest in manifest()) {
-        prop_assert_eq!(Manifest::parse(&manifest.to_string()).unwrap(), manifest);
-    }
-
-    #[test]
-    fn a_generation_comes_back_as_it_went_in(generation in generation()) {
-        let parsed = Generation::parse(&generation.to_string());
-        prop_assert_eq!(parsed.unwrap(), generation);
-    }
-
-    #[test]
-    fn records_never_panic_whatever_they_hold(text in any_text(), bytes in vec(any::<u8>(), 0..99)) {
-        for text in [text, String::from_utf8_lossy(&bytes).into_owned()] {
-            let _ = Manifest::parse(&text);
-            let _ = Generation::parse(&text);
-        }
-    }
-
-    /// What still parses fits together, and is written as it is read.
-    #[test]
-    fn changed_records_never_panic(
-        generation in generation().prop_flat_map(|generation| mutated(generation.to_string())),
-        manifest in manifest().prop_flat_map(|manifest| mutated(manifest.to_string())),
-    ) {
-        if let Ok(parsed) = Generation::parse(&generation) {
-            prop_assert_eq!(parsed.check(), Ok(()));
-            prop_assert_eq!(Generation::parse(&parsed.to_string()).unwrap(), parsed);
-        }
-        if let Ok(parsed) = Manifest::parse(&manifest) {
-            prop_assert_eq!(Manifest::parse(&parsed.to_string()).unwrap(), parsed);
-        }
-    }
-
-    #[test]
-    fn superblocks_never_panic(
-        mut head in vec(any::<u8>(), 0..=SUPERBLOCK_BYTES), magic in 0..3, length in any::<u64>(),
-    ) {
-        let magic: (usize, [u8; 4]) = match magic {
-            0 => (0, *b"hsqs"),
-            1 => (1024, 0xe0f5_e1e2_u32.to_le_bytes()),
-            _ => (0, [0; 4]),
-        };
-        if let Some(place) = head.get_mut(magic.0..magic.0 + 4) {
-            place.copy_from_slice(&magic.1);
-        }
-        if let Ok(superblock) = Superblock::parse(&head, length) {
-            prop_assert!(superblock.bytes <= length);
-        }
-    }
-
-    #[test]
-    fn candidates_are_every_generation_once(
-        line in cmdline(), ids in btree_set(id(), 0..6), used_up in btree_set(id(), 0..6), parent in proptest::option::of(id()), pointers in [proptest::option::of(id()), proptest::option::of(id()), proptest::option::of(id())],
-    ) {
-        let [default, next, good] = pointers;
-        let pointers = Pointers { default, next, good, ran: None };
-        let request = BootRequest::parse(&line);
-        let choices = Choices { pointers, ids, parent, used_up };
-        let order = candidates(&request, &choices);
-        let distinct: BTreeSet<_> = order.iter().copied().collect();
-        prop_assert_eq!(distinct.len(), order.len());
-        prop_assert!(choices.ids.is_subset(&distinct));
-        let _ = missing_choice(&request, &choices);
-        if let Some(passed) = passed_over(&request, &choices) {
-            prop_assert!(order.iter().position(|id| *id == passed.id) > Some(0));
-        }
-    }
-
-    #[test]
-    fn every_boot_is_a_plan_that_passes_or_a_refusal(
-        (generation, facts) in generation().prop_flat_map(|g| { let f = facts(&g); (Just(g), f) }),
-        line in cmdline(),
-    ) {
-        let paths = BootPaths::default();
-        let request = BootRequest::parse(&line);
-        let Ok(boot) = plan_boot(&request, &generation, &facts, &paths) else {
-            // Whatever is refused, the base alone boots, if the base is there and fits the kernel.
-            let alone = BootRequest { sets: layers::cmdline::SetChoice::Nothing, add: vec![], ..request };
-            if let Err(refusal) = plan_boot(&alone, &generation, &facts, &paths) {
-                let layer = matches!(refusal, layers::plan::boot::Refusal::Layer { .. });
-                prop_assert!(!layer, "{}", refusal);
-            }
-            return Ok(());
-        };
-        let whole = boot.whole();
-        prop_assert_eq!(check_boot(&whole, &paths), Ok(()));
-        check_layers(&generation, &facts, &boot.layers);
-        let modes: BTreeMap<Dir, Mode> = boot.writable.iter().map(|w| (w.dir, w.mode)).collect();
-        prop_assert_eq!(modes.len(), 3);
-        if facts.read_only.is_some() || request.writes_nothing() {
-            prop_assert_eq!(writes(&whole, &paths), 0, "{}", whole);
-        }
-        // A directory that is not persistent is never written to on disk.
-        for (dir, mode) in &modes {
-            let scope = generation.writable.etc.scope;
-            let own = layers::layout::Layout::new(&paths.state()).upper(*dir, generation.id, scope);
-            let touched = boot.plan.ops.iter().any(|op| match op {
-                Op::MakeUpper { upper, .. } => upper.upper.starts_with(&own),
-                Op::DeriveUpper(derive) => derive.to == own,
-                Op::WipeUpper { dir, .. } => *dir == own,
-                _ => false,
-            });
-            prop_assert_eq!(touched, *mode == Mode::Persistent, "{}", dir);
-        }
-    }
 }
