@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
 use layers::id::{Name, Version};
-use layers::manifest::{self, Kind, Manifest};
+use layers::manifest::{self, Kind, Links, Manifest};
 use layers::plan::change::{ImageFile, Refusal, State};
 use layers::store::inspect::{Contents, OpenImage};
 use layers::store::{read, stage};
@@ -88,6 +88,11 @@ pub(crate) fn admit(
                 requires: Vec::new(),
                 required: false,
                 deletes: Vec::new(),
+                conflicts: Vec::new(),
+                packages: Vec::new(),
+                os: None,
+                fits: None,
+                links: Links::default(),
             }
         }
     };
@@ -219,7 +224,7 @@ pub(crate) fn native_architecture() -> String {
 pub(crate) fn kernels(contents: &Contents, kind: Kind) -> Vec<String> {
     match kind {
         Kind::Base => contents.kernels.clone(),
-        Kind::Layer => Vec::new(),
+        Kind::Layer | Kind::Trigger => Vec::new(),
     }
 }
 
@@ -247,7 +252,7 @@ pub(crate) fn check_contents(
     check_deletes(what, contents, declared)?;
     match kind {
         Kind::Base => check_base(what, contents),
-        Kind::Layer => Ok(()),
+        Kind::Layer | Kind::Trigger => Ok(()),
     }
 }
 

@@ -243,9 +243,12 @@ pub(crate) struct Build {
     /// Its architecture as systemd names it, or any [default: this machine's]
     #[arg(long, value_name = "ARCHITECTURE")]
     pub(crate) architecture: Option<String>,
-    /// Layers without which this one is of no use
+    /// Layers without which this one is of no use, each with bounds for its version if need be: "libfoo >= 1.2 < 2"
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) requires: Vec<String>,
+    /// Layers beside which this one must not be in one boot, with bounds likewise
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) conflicts: Vec<String>,
     /// Never boot a generation that has this layer without it
     #[arg(long)]
     pub(crate) required: bool,

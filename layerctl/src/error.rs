@@ -11,6 +11,7 @@ use layers::layout::Layout;
 use layers::plan::change::Refusal;
 use layers::plan::check::Fault;
 use layers::plan::{Op, Plan};
+use layers::requirement::RequirementError;
 use layers::store::inspect::InspectError;
 use layers::store::{StoreError, publish};
 use layers::superblock::SuperblockError;
@@ -88,6 +89,9 @@ pub(crate) enum Error {
     /// A name or version has characters that it must not have.
     #[error(transparent)]
     Id(#[from] IdError),
+    /// What is said about another layer cannot be understood.
+    #[error(transparent)]
+    Requirement(#[from] RequirementError),
     /// A system call failed.
     #[error("{doing} {}: {source}", .path.display())]
     Io {
@@ -222,6 +226,9 @@ impl Error {
                 "make an image from a directory or tar archive: layerctl build DIR --name N --version V -o FILE".into(),
             ),
             Self::Superblock { .. } => Some("get or build the image again".into()),
+            Self::Requirement(_) => {
+                Some("quote it where it has a bound: --requires 'libfoo >= 1.2'".into())
+            }
             Self::Id(_) => Some("choose another one, such as python3.13 or 1.0~rc1".into()),
             Self::Io { source, .. } if publish::is_full(source) => Some(FULL_SOMEWHERE.into()),
             Self::Io { source, .. } => io_hint(source),

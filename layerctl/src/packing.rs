@@ -7,8 +7,9 @@ use std::io::Read;
 use std::path::Path;
 
 use layers::id::{Name, Version};
-use layers::manifest::{self, Kind, Manifest};
+use layers::manifest::{self, Kind, Links, Manifest};
 use layers::plan::change::Refusal;
+use layers::requirement::Requirement;
 use layers::store::stage;
 use layers::superblock::{Format, squashfs_inodes};
 use sha2::{Digest as _, Sha256};
@@ -32,7 +33,9 @@ pub(crate) struct Recipe {
     /// Its file system.
     pub(crate) format: Format,
     /// Layers that it needs.
-    pub(crate) requires: Vec<Name>,
+    pub(crate) requires: Vec<Requirement>,
+    /// Layers beside which it must not be in one boot.
+    pub(crate) conflicts: Vec<Requirement>,
     /// Whether a generation without it must not boot.
     pub(crate) required: bool,
     /// Whiteouts and opaque directories that it is meant to have.
@@ -77,6 +80,11 @@ pub(crate) fn pack(
         requires: recipe.requires,
         required: recipe.required,
         deletes: recipe.deletes,
+        conflicts: recipe.conflicts,
+        packages: Vec::new(),
+        os: None,
+        fits: None,
+        links: Links::default(),
     })
 }
 

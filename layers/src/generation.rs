@@ -71,6 +71,25 @@ pub struct Layer {
     /// Layers that it needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<Name>,
+    /// Layers of this generation beside which it is not mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Name>,
+}
+
+/// A trigger layer as a generation names it: what package triggers make over the base and some of the layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trigger {
+    /// The layers that it was made over, bottom first.
+    pub layers: Vec<Name>,
+    /// What it was made from: the base, these layers and the table of triggers.
+    pub inputs: Digest,
+    /// SHA-256 of its image; none where the triggers had nothing to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Top-level directories that are not empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dirs: Vec<String>,
 }
 
 /// An immutable record of what boots.
@@ -101,6 +120,12 @@ pub struct Generation {
     pub layers: Vec<Layer>,
     /// Which layers each set has; `default` is always there.
     pub sets: BTreeMap<SetName, Vec<Name>>,
+    /// What goes on top, for each choice of layers that was foreseen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<Trigger>,
+    /// What was asked for beside layers by name, as [`crate::intent`] reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<String>,
     /// What happens to writes.
     #[serde(default)]
     pub writable: Policy,
@@ -121,7 +146,7 @@ impl Base {
 }
 
 impl Layer {
-    /// A layer as its manifest describes it.
+    /// A layer as its manifest describes it; what it conflicts with is found out when a generation is made.
     pub fn from_manifest(manifest: &Manifest, requested: bool) -> Self {
         Self {
             name: manifest.name.clone(),
@@ -130,7 +155,8 @@ impl Layer {
             dirs: manifest.dirs.clone(),
             requested,
             required: manifest.required,
-            requires: manifest.requires.clone(),
+            requires: manifest.requires.iter().map(|need| need.name.clone()).collect(),
+            conflicts: Vec::new(),
         }
     }
 
@@ -157,9 +183,12 @@ impl Generation {
         self.layers.iter().find(|layer| layer.name == *name)
     }
 
-    /// Digests of all images, the base's first.
+    /// Digests of all images, the base's first and those of trigger layers last.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
-        std::iter::once(self.base.digest).chain(self.layers.iter().map(|layer| layer.digest))
+        let triggers = self.triggers.iter().filter_map(|trigger| trigger.digest);
+        std::iter::once(self.base.digest)
+            .chain(self.layers.iter().map(|layer| layer.digest))
+            .chain(triggers)
     }
 
     /// Whether the parts fit together; the text says which do not.
@@ -186,6 +215,12 @@ impl Generation {
             if let Some(stranger) = members.iter().find(|name| !names.contains(name)) {
                 return Err(format!("set {set} names layer {stranger}, which is not there"));
             }
+        }
+        let mut named = self.triggers.iter().flat_map(|trigger| &trigger.layers);
+        if let Some(stranger) = named.find(|name| !names.contains(name)) {
+            return Err(format!(
+                "a trigger layer was made over layer {stranger}, which is not there"
+            ));
         }
         if let Some((layer, missing)) = self.layers.iter().find_map(|layer| {
             Some((layer, layer.requires.iter().find(|name| !names.contains(name))?))

@@ -1,8 +1,8 @@
 //! What layerctl and its initrd share: words, plans, and the effects that carry them out.
 //!
 //! ```text
-//! text → types      id attempts layout manifest generation cmdline config policy size lowers superblock report kernel
-//!                   entry
+//! text → types      id attempts layout manifest requirement os generation intent cmdline config policy size lowers
+//!                   superblock report kernel entry
 //! types → Plan      plan::{boot, change, collect}, linted by plan::check     (pure)
 //! Plan → effects    exec, carried out by a host                              (host, store, sys)
 //! ```
@@ -19,14 +19,17 @@ pub mod exec;
 pub mod generation;
 pub mod host;
 pub mod id;
+pub mod intent;
 pub mod kernel;
 pub mod layout;
 pub mod lowers;
 pub mod machine_id;
 pub mod manifest;
+pub mod os;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod requirement;
 pub mod reset;
 pub mod size;
 pub mod store;

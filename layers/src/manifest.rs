@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::{Digest, Name, Version};
+use crate::os::{Fits, Os};
+use crate::requirement::Requirement;
 use crate::superblock::Format;
 
 /// The manifest format's number that this code reads and writes.
@@ -36,6 +38,8 @@ pub enum Kind {
     Base,
     /// Files added to a base.
     Layer,
+    /// What package triggers make over a base and some layers; made by layerctl itself, on top of them.
+    Trigger,
 }
 
 impl fmt::Display for Kind {
@@ -43,7 +47,27 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Self::Base => "base",
             Self::Layer => "layer",
+            Self::Trigger => "trigger layer",
         })
+    }
+}
+
+/// What an image's programs and libraries ask of others, and what they bring, as RPM writes it: `libjq.so.1`,
+/// `libc.so.6(GLIBC_2.38)`. Sorted, each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Links {
+    /// Sonames and symbol versions that something in the image needs and that the image itself does not bring.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    /// Sonames that the image brings, and the symbol versions of its C library.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub provides: Vec<String>,
+}
+
+impl Links {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -77,13 +101,29 @@ pub struct Manifest {
     pub marks_good: bool,
     /// Layers without which this one is of no use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub requires: Vec<Name>,
+    pub requires: Vec<Requirement>,
+    /// Layers beside which this one must not be in one boot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Requirement>,
     /// Whether a generation without this layer must not boot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
     /// Whiteouts and opaque directories that this layer is meant to have, as absolute paths: it deletes what is below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deletes: Vec<String>,
+    /// Packages that it has (a base) or adds (a layer), sorted: `NAME VERSION ARCHITECTURE`, as the package manager writes
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+    /// The system that it is (a base).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os: Option<Os>,
+    /// The systems that it fits (a layer); any where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fits: Option<Fits>,
+    /// Shared libraries.
+    #[serde(default, skip_serializing_if = "Links::is_empty")]
+    pub links: Links,
 }
 
 impl Manifest {

@@ -247,6 +247,7 @@ fn generation_of(count: u32) -> Generation {
             requested: true,
             required: false,
             requires: Vec::new(),
+            conflicts: Vec::new(),
         })
         .collect();
     let mut generation = Generation::parse(&format!(

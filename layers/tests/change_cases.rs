@@ -22,7 +22,7 @@ use layers::generation::{Generation, LAYERS_MAX};
 use layers::id::{Digest, GenerationId, Name, Version};
 use layers::kernel::{Blob, Kernel};
 use layers::layout::{BootDir, Layout, ONE_SHOT};
-use layers::manifest::{Kind, Manifest, SCHEMA};
+use layers::manifest::{Kind, Links, Manifest, SCHEMA};
 use layers::plan::Op;
 use layers::plan::boot::Pointers;
 use layers::plan::change::{
@@ -173,6 +173,11 @@ fn manifest(name: Name, version: Version, kind: Kind) -> Manifest {
         requires: Vec::new(),
         required: false,
         deletes: Vec::new(),
+        conflicts: Vec::new(),
+        packages: Vec::new(),
+        os: None,
+        fits: None,
+        links: Links::default(),
     }
 }
 
@@ -239,7 +244,7 @@ fn load(case: &Path, layout: &Layout) -> State {
         });
         manifests.extend(generation.layers.iter().map(|layer| Manifest {
             dirs: layer.dirs.clone(),
-            requires: layer.requires.clone(),
+            requires: layer.requires.iter().cloned().map(Into::into).collect(),
             required: layer.required,
             ..manifest(layer.name.clone(), layer.version.clone(), Kind::Layer)
         }));

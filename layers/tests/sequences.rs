@@ -13,7 +13,7 @@ use std::path::Path;
 use layers::generation::Generation;
 use layers::id::{Digest, GenerationId, Name};
 use layers::layout::Layout;
-use layers::manifest::{Kind, Manifest, SCHEMA};
+use layers::manifest::{Kind, Links, Manifest, SCHEMA};
 use layers::plan::Op;
 use layers::plan::change::{
     Decision, ImageFile, Install, Refusal, Request, State, create_set, delete_set, import_base,
@@ -107,9 +107,18 @@ fn image(name: &str, version: u8, kind: Kind, requires: &[&str]) -> ImageFile {
         dirs: vec!["usr".into()],
         kernels: Vec::new(),
         marks_good: kind == Kind::Base && version.is_multiple_of(2),
-        requires: names(requires).into_iter().filter(|need| need.as_str() != name).collect(),
+        requires: names(requires)
+            .into_iter()
+            .filter(|need| need.as_str() != name)
+            .map(Into::into)
+            .collect(),
         required: false,
         deletes: Vec::new(),
+        conflicts: Vec::new(),
+        packages: Vec::new(),
+        os: None,
+        fits: None,
+        links: Links::default(),
     };
     ImageFile { path: format!("/media/{name}.img").into(), manifest, kernel: None }
 }

@@ -99,6 +99,7 @@ fn pack(
         architecture: admission::native_architecture(),
         format: Format::Squashfs,
         requires: Vec::new(),
+        conflicts: Vec::new(),
         required: false,
         deletes: Vec::new(),
     };

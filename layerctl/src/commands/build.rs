@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use layers::manifest::Kind;
 use layers::plan::change::Refusal;
+use layers::requirement::Requirement;
 use layers::store::publish;
 use layers::superblock::Format;
 
-use super::names;
 use crate::admission::{native_architecture, sidecar_path};
 use crate::archive;
 use crate::cli::Build;
@@ -62,7 +62,7 @@ fn recipe(args: &Build) -> Result<Recipe, Error> {
     let kind = Kind::from(args.kind);
     let format = args.format.map_or(
         match kind {
-            Kind::Layer => Format::Erofs,
+            Kind::Layer | Kind::Trigger => Format::Erofs,
             Kind::Base => Format::Squashfs,
         },
         Format::from,
@@ -73,10 +73,15 @@ fn recipe(args: &Build) -> Result<Recipe, Error> {
         kind,
         architecture: args.architecture.clone().unwrap_or_else(native_architecture),
         format,
-        requires: names(&args.requires)?,
+        requires: requirements(&args.requires)?,
+        conflicts: requirements(&args.conflicts)?,
         required: args.required,
         deletes: args.deletes.clone(),
     })
+}
+
+fn requirements(texts: &[String]) -> Result<Vec<Requirement>, Error> {
+    Ok(texts.iter().map(|text| text.trim().parse()).collect::<Result<_, _>>()?)
 }
 
 /// The directory that the image will be in: it must be there, and not in the tree that the image is made from.

@@ -8,7 +8,7 @@ use layers::attempts::Attempts;
 use layers::id::{GenerationId, Name, SetName};
 use layers::kernel::{Blob, Kernel};
 use layers::layout::Layout;
-use layers::manifest::{Kind, Manifest, SCHEMA};
+use layers::manifest::{Kind, Links, Manifest, SCHEMA};
 use layers::plan::change::{
     Decision, ImageFile, Install, NewKernel, Refusal, Request, State, create_set, import_base,
     install, mark_good, rollback,
@@ -56,6 +56,11 @@ pub(crate) fn image(
         requires: requires.iter().map(|name| name.parse().unwrap()).collect(),
         required: false,
         deletes: Vec::new(),
+        conflicts: Vec::new(),
+        packages: Vec::new(),
+        os: None,
+        fits: None,
+        links: Links::default(),
     };
     ImageFile { path, manifest, kernel: None }
 }

@@ -9,7 +9,7 @@ use layers::generation::Generation;
 use layers::id::{Digest, GenerationId};
 use layers::kernel::{Blob, Kernel, KernelFile, Part};
 use layers::layout::{BootDir, Layout};
-use layers::manifest::{Kind, Manifest, SCHEMA};
+use layers::manifest::{Kind, Links, Manifest, SCHEMA};
 use layers::plan::change::{
     Decision, ImageFile, KargsEdit, NewKernel, Refusal, Request, State, change_kargs, import_base,
     mark_good, rollback, sync_boot,
@@ -84,6 +84,11 @@ pub(crate) fn base(version: u8, kernel: Option<u8>) -> ImageFile {
         requires: Vec::new(),
         required: false,
         deletes: Vec::new(),
+        conflicts: Vec::new(),
+        packages: Vec::new(),
+        os: None,
+        fits: None,
+        links: Links::default(),
     };
     let kernel = kernel.map(|number| NewKernel {
         kernel: Kernel {

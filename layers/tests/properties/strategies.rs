@@ -1,14 +1,16 @@
 //! Inputs of every kind: those that are right, those that are nearly so, anything.
 
 use layers::attempts::Attempts;
-use layers::generation::{Base, Generation, Layer, SCHEMA};
+use layers::generation::{Base, Generation, Layer, SCHEMA, Trigger};
 use layers::id::{Digest, GenerationId, Name, SetName, Version};
 use layers::kernel::{Blob, Kernel, check_option};
 use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
-use layers::manifest::{Kind, Manifest};
+use layers::manifest::{Kind, Links, Manifest};
+use layers::os::{Fits, Os};
 use layers::plan::boot::{BootFacts, EtcSource, Pointers, UpperFacts};
 use layers::policy::{Dir, EtcPolicy, HomePolicy, Mode, Policy, Scope, VarPolicy};
+use layers::requirement::{Comparison, Requirement};
 use layers::reset::Reset;
 use layers::size::Size;
 use layers::superblock::Format;
@@ -101,16 +103,54 @@ pub(crate) fn upper(digests: &[Digest]) -> impl Strategy<Value = UpperFacts> + u
 }
 
 prop_compose! {
+    fn requirement()(name in name(), bounds in vec((0..5_usize, version()), 0..3)) -> Requirement {
+        use Comparison::{AtLeast, AtMost, Equal, Greater, Less};
+        let sign = |at: usize| [Less, AtMost, Equal, AtLeast, Greater][at];
+        let bounds = bounds.into_iter().map(|(at, version)| (sign(at), version)).collect();
+        Requirement { name, bounds }
+    }
+}
+
+/// What a manifest says of systems and libraries.
+fn about() -> impl Strategy<Value = (Option<Os>, Option<Fits>, Links)> {
+    let text = || ".{0,9}";
+    let maybe = || proptest::option::of(".{0,9}");
+    let os = (text(), vec(text(), 0..3), maybe(), maybe(), maybe()).prop_map(
+        |(id, id_like, version_id, sysext_level, build_id)| Os {
+            id,
+            id_like,
+            version_id,
+            sysext_level,
+            build_id,
+        },
+    );
+    let fits = (text(), maybe(), maybe(), maybe(), vec(text(), 0..3)).prop_map(
+        |(id, version_id, sysext_level, build_id, scope)| Fits {
+            id,
+            version_id,
+            sysext_level,
+            build_id,
+            scope,
+        },
+    );
+    let links = (vec(text(), 0..3), vec(text(), 0..3))
+        .prop_map(|(needs, provides)| Links { needs, provides });
+    (proptest::option::of(os), proptest::option::of(fits), links)
+}
+
+prop_compose! {
     pub(crate) fn manifest()(
         name in name(), version in version(), base in any::<bool>(), architecture in ".{0,9}",
         format in format(), size in 0..=i64::MAX as u64, digest in digest(), dirs in dirs(),
-        kernels in vec(".{0,9}", 0..3), requires in vec(name(), 0..3), required in any::<bool>(),
+        kernels in vec(".{0,9}", 0..3), requires in vec(requirement(), 0..3), required in any::<bool>(),
         deletes in vec(".{0,9}", 0..3), marks_good in any::<bool>(),
+        conflicts in vec(requirement(), 0..3), packages in vec(".{0,9}", 0..3), (os, fits, links) in about(),
     ) -> Manifest {
         let kind = if base { Kind::Base } else { Kind::Layer };
         Manifest {
             schema: layers::manifest::SCHEMA, name, version, kind, architecture, format, size,
             digest, dirs, kernels, marks_good, requires, required, deletes,
+            conflicts, packages, os, fits, links,
         }
     }
 }
@@ -120,8 +160,10 @@ prop_compose! {
     pub(crate) fn layer(name: Name, names: Vec<Name>)(
         version in version(), digest in digest(), dirs in dirs(), requested in any::<bool>(),
         required in prop::bool::weighted(0.1), requires in subsequence(names.clone(), 0..=names.len().min(2)),
+        conflicts in subsequence(names.clone(), 0..=names.len().min(2)),
     ) -> Layer {
-        Layer { name: name.clone(), version, digest, dirs, requested, required, requires }
+        let conflicts = conflicts.into_iter().filter(|other| *other != name).collect();
+        Layer { name: name.clone(), version, digest, dirs, requested, required, requires, conflicts }
     }
 }
 
@@ -146,12 +188,17 @@ pub(crate) fn generation() -> impl Strategy<Value = Generation> {
             let names: Vec<Name> = layers.iter().map(|layer| layer.name.clone()).collect();
             let members = || subsequence(names.clone(), 0..=names.len());
             let sets = btree_map(few_names().prop_map(|name| set(name.as_str())), members(), 0..3);
-            let rest = (id(), proptest::option::of(id()), ".{0,9}", policy(), start());
+            let trigger = (subsequence(names.clone(), 0..=names.len()), digest(), dirs());
+            let trigger = (trigger, proptest::option::of(digest())).prop_map(
+                |((layers, inputs, dirs), digest)| Trigger { layers, inputs, digest, dirs },
+            );
+            let asked = (vec(trigger, 0..3), vec("[a-z :]{1,9}", 0..3));
+            let rest = (id(), proptest::option::of(id()), ".{0,9}", policy(), start(), asked);
             let base = (version(), digest(), dirs(), vec("[0-9a-z.+-]{1,9}", 0..3), any::<bool>());
             (Just(layers), members(), sets, rest, base)
         })
         .prop_map(|(layers, default, mut sets, rest, base)| {
-            let (id, parent, reason, writable, (options, kernel)) = rest;
+            let (id, parent, reason, writable, (options, kernel), (triggers, requests)) = rest;
             let (version, digest, dirs, kernels, marks_good) = base;
             sets.insert(SetName::default_set(), default);
             let name = "debian".parse().unwrap();
@@ -168,6 +215,8 @@ pub(crate) fn generation() -> impl Strategy<Value = Generation> {
                 kernel,
                 layers,
                 sets,
+                triggers,
+                requests,
                 writable,
             }
         })

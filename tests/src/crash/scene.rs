@@ -5,7 +5,7 @@ use super::random::Random;
 use crate::files;
 use crate::process;
 use layers::kernel::{Blob, Kernel};
-use layers::manifest::{Kind, Manifest, SCHEMA};
+use layers::manifest::{Kind, Links, Manifest, SCHEMA};
 use layers::plan::change::{ImageFile, NewKernel};
 use layers::store::stage;
 use std::collections::BTreeMap;
@@ -125,6 +125,11 @@ fn describe(top: &Path, description: &Description) -> Result<ImageFile, CrashErr
         marks_good: kind == Kind::Base,
         required: false,
         deletes: Vec::new(),
+        conflicts: Vec::new(),
+        packages: Vec::new(),
+        os: None,
+        fits: None,
+        links: Links::default(),
     };
     let kernel = if kind == Kind::Base { Some(kernel(top, file)?) } else { None };
     Ok(ImageFile { path, manifest, kernel })

@@ -33,6 +33,7 @@ pub fn import_base(
             kernel: None,
             layers: Vec::new(),
             sets,
+            requests: Vec::new(),
             writable: Policy::default(),
         }
     } else {

@@ -270,6 +270,7 @@ struct Draft {
     kernel: Option<Kernel>,
     layers: Vec<generation::Layer>,
     sets: BTreeMap<crate::id::SetName, Vec<crate::id::Name>>,
+    requests: Vec<String>,
     writable: Policy,
 }
 
@@ -281,6 +282,7 @@ impl Draft {
             kernel: generation.kernel.clone(),
             layers: generation.layers.clone(),
             sets: generation.sets.clone(),
+            requests: generation.requests.clone(),
             writable: generation.writable.clone(),
         }
     }
@@ -307,6 +309,8 @@ fn publish(
         kernel: draft.kernel,
         layers: draft.layers,
         sets: draft.sets,
+        triggers: Vec::new(),
+        requests: draft.requests,
         writable: state.policy.clone().unwrap_or(draft.writable),
     };
     generation.check().map_err(|what| {
