@@ -298,8 +298,8 @@ impl Attempt<'_> {
     ) -> Result<(), String> {
         let why = failure.source.to_string();
         let op = plan.plan.ops.get(failure.done).ok_or(why.clone())?;
-        if let Op::MountImage { at, .. } = op {
-            return self.learn_image(plan, generation, at, &why, facts);
+        if let Op::MountImage { image, .. } = op {
+            return self.learn_image(generation, image, &why, facts);
         }
         let full = is_unwritable(&failure.source);
         match op {
@@ -333,16 +333,15 @@ impl Attempt<'_> {
     /// An image that does not mount: a layer is left out, an image that an upper lay over before is not looked at.
     fn learn_image(
         &self,
-        plan: &BootPlan,
         generation: &Generation,
-        at: &Path,
+        image: &Path,
         why: &str,
         facts: &mut BootFacts,
     ) -> Result<(), String> {
-        let layer = plan.layers.iter().find(|name| self.paths.layer(name) == *at);
-        let layer = layer.and_then(|name| generation.layer(name)).map(|layer| layer.digest);
-        let old = facts.images.keys().find(|digest| self.paths.old(digest) == *at).copied();
-        let digest = layer.or(old).ok_or_else(|| why.to_owned())?;
+        let digest = facts.images.keys().find(|digest| self.layout.image(digest) == *image);
+        // Without its base a generation does not boot.
+        let digest = digest.copied().filter(|digest| generation.base.digest != *digest);
+        let digest = digest.ok_or_else(|| why.to_owned())?;
         facts.images.insert(digest, Err(format!("cannot be mounted: {why}")));
         Ok(())
     }

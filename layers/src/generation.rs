@@ -10,6 +10,7 @@ use crate::id::{Digest, GenerationId, Name, SetName, Version};
 use crate::kernel::{Kernel, check_options};
 use crate::manifest::{Manifest, SchemaOnly};
 use crate::policy::Policy;
+use crate::trigger::Trigger;
 
 /// The generation format's number that this code reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -74,22 +75,6 @@ pub struct Layer {
     /// Layers of this generation beside which it is not mounted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<Name>,
-}
-
-/// A trigger layer as a generation names it: what package triggers make over the base and some of the layers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Trigger {
-    /// The layers that it was made over, bottom first.
-    pub layers: Vec<Name>,
-    /// What it was made from: the base, these layers and the table of triggers.
-    pub inputs: Digest,
-    /// SHA-256 of its image; none where the triggers had nothing to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    /// Top-level directories that are not empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dirs: Vec<String>,
 }
 
 /// An immutable record of what boots.

@@ -363,6 +363,11 @@ impl BootPaths {
         self.run.join("layer").join(name.as_str())
     }
 
+    /// Where the trigger layer's image is mounted.
+    pub fn trigger(&self) -> PathBuf {
+        self.run.join("trigger")
+    }
+
     /// Where an image is mounted that is not part of this boot but that an upper lay over before.
     pub fn old(&self, digest: &Digest) -> PathBuf {
         self.run.join("old").join(digest.to_string())

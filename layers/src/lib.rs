@@ -1,7 +1,7 @@
 //! What layerctl and its initrd share: words, plans, and the effects that carry them out.
 //!
 //! ```text
-//! text → types      id attempts layout manifest requirement os generation intent cmdline config policy size lowers
+//! text → types      id attempts layout manifest requirement os trigger generation intent cmdline config policy size lowers
 //!                   superblock report kernel entry
 //! types → Plan      plan::{boot, change, collect}, linted by plan::check     (pure)
 //! Plan → effects    exec, carried out by a host                              (host, store, sys)
@@ -35,3 +35,4 @@ pub mod size;
 pub mod store;
 pub mod superblock;
 pub mod sys;
+pub mod trigger;

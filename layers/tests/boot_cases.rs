@@ -129,9 +129,12 @@ impl Facts {
             .iter()
             .map(|layer| (layer.name.as_str(), layer.digest, Format::Erofs));
         let all = [("base", generation.base.digest, Format::Squashfs)];
+        let triggers = generation.triggers.iter().filter_map(|trigger| trigger.digest);
+        let triggers = triggers.zip(["trigger-1", "trigger-2", "trigger-3"]);
         let images: Vec<_> = all
             .into_iter()
             .chain(layers)
+            .chain(triggers.map(|(digest, name)| (name, digest, Format::Erofs)))
             .filter(|(name, ..)| !self.absent.iter().any(|absent| absent == name))
             .map(|(name, digest, usual)| {
                 let format = self.formats.get(name).copied().unwrap_or(usual);

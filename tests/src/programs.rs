@@ -6,6 +6,11 @@ use std::path::PathBuf;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// It hashes a hundred bytes, so the small form of SHA-256 will do. Instructions that stand in several places become a
+/// function of their own: 34 KB less.
+const SMALL: &str =
+    " --cfg sha2_backend_soft=\"compact\" -C llvm-args=-enable-machine-outliner=always";
+
 /// The static programs.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -31,8 +36,7 @@ impl Programs {
             Ok(target.join(TARGET).join(profile).join(binary))
         };
         Ok(Self {
-            // It hashes a hundred bytes, so the small form of SHA-256 will do.
-            init: cargo("init", "initrd", "layers-init", " --cfg sha2_backend_soft=\"compact\"")?,
+            init: cargo("init", "initrd", "layers-init", SMALL)?,
             layerctl: cargo("release", "layerctl", "layerctl", "")?,
         })
     }

@@ -166,7 +166,8 @@ impl<'a> Views<'a> {
     fn booted_lowers(&self) -> Vec<PathBuf> {
         let paths = BootPaths::default();
         let names = self.store.report.iter().flat_map(|report| report.layers.iter().rev());
-        let mounts = names.map(|name| paths.layer(name)).chain([paths.base()]);
+        let layers = names.map(|name| paths.layer(name));
+        let mounts = [paths.trigger()].into_iter().chain(layers).chain([paths.base()]);
         mounts.map(|at| at.join("etc")).filter(|etc| etc.is_dir()).collect()
     }
 
@@ -196,11 +197,7 @@ impl<'a> Views<'a> {
             );
             return Err(Refusal::new(what, "see what is wrong: layerctl verify").into());
         }
-        let has = |dirs: &[String]| dirs.iter().any(|dir| dir == "etc");
-        let layers = generation.layers.iter().rev();
-        let layers = layers.filter(|layer| plan.layers.contains(&layer.name) && has(&layer.dirs));
-        let base = has(&generation.base.dirs).then_some(generation.base.digest);
-        Ok(layers.map(|layer| layer.digest).chain(base).collect())
+        Ok(plan.images.with("etc").map(|image| image.digest).collect())
     }
 
     /// Mounts an image of the store, once.

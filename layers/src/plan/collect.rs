@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::Op;
 use super::change::entries::{self, After};
 use super::change::{Decision, Refusal, Request, State};
-use super::{Op, Plan};
 use crate::id::{Digest, GenerationId};
 use crate::kernel::{Kernel, KernelFile};
 use crate::layout::Layout;
@@ -86,7 +86,7 @@ pub fn cleanup(
     }
     let line = format!("{}\t-\t{}", request.time, request.asked);
     ops.push(Op::AppendLine { path: layout.log(), line });
-    Ok(Decision { plan: Plan { ops }, summary })
+    Ok(Decision::of(ops, summary))
 }
 
 /// What a damaged generation or pointer needs is unknown, so nothing may be removed.

@@ -1,7 +1,7 @@
 //! Inputs of every kind: those that are right, those that are nearly so, anything.
 
 use layers::attempts::Attempts;
-use layers::generation::{Base, Generation, Layer, SCHEMA, Trigger};
+use layers::generation::{Base, Generation, Layer, SCHEMA};
 use layers::id::{Digest, GenerationId, Name, SetName, Version};
 use layers::kernel::{Blob, Kernel, check_option};
 use layers::lowers::{LowerImage, LowerImages};
@@ -14,6 +14,7 @@ use layers::requirement::{Comparison, Requirement};
 use layers::reset::Reset;
 use layers::size::Size;
 use layers::superblock::Format;
+use layers::trigger::Trigger;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};

@@ -11,6 +11,7 @@ use crate::cmdline::{BootRequest, GenerationChoice};
 use crate::generation::{Generation, Layer};
 use crate::id::{Digest, GenerationId, Name};
 use crate::layout::{BootPaths, Layout};
+use crate::lowers::LowerImages;
 use crate::policy::{Dir, Mode};
 use crate::report::{FailedCandidate, Skipped, WritableMount};
 use crate::superblock::Format;
@@ -21,6 +22,7 @@ mod facts;
 mod presets;
 mod selection;
 mod stack;
+mod top;
 mod writable;
 
 pub use facts::{BootFacts, EtcOrigin, EtcSource, EtcUppers, Pointers, UpperFacts, etc_origin};
@@ -68,6 +70,8 @@ pub struct BootPlan {
     pub records: Plan,
     /// Layers that will be mounted, bottom first.
     pub layers: Vec<Name>,
+    /// All images that will be mounted for it, topmost first.
+    pub images: LowerImages,
     /// Layers that were selected and are left out.
     pub skipped: Vec<Skipped>,
     /// What could not be honoured, one line each.
@@ -183,9 +187,15 @@ pub fn plan_boot(
         format: *format,
         at: paths.layer(&layer.name),
     }));
-    ops.push(root(generation, &layers, paths));
+    let top = top::trigger(generation, &layers, facts, &mut problems);
+    ops.extend(top.iter().map(|top| Op::MountImage {
+        image: layout.image(&top.digest),
+        format: top.format,
+        at: paths.trigger(),
+    }));
+    ops.push(root(generation, &layers, top.is_some(), paths));
 
-    let stack = Stack::new(generation, &layers, facts, paths);
+    let stack = Stack::new(generation, &layers, top.as_ref(), facts, paths);
     let mut plan = Writable {
         request,
         generation,
@@ -200,6 +210,7 @@ pub fn plan_boot(
     let writable = plan.all();
     let presets = presets::plan(&mut plan, &writable);
     let persists = |dir: Dir| writable.iter().any(|w| w.dir == dir && w.mode == Mode::Persistent);
+    let images = plan.stack.images;
     let mut records = plan.records;
     records.extend(self::records(generation.id, persists(Dir::Etc), facts, &layout, request));
 
@@ -208,6 +219,7 @@ pub fn plan_boot(
         plan: Plan { ops: plan.ops },
         records: Plan { ops: records },
         layers: layers.iter().map(|(layer, _)| layer.name.clone()).collect(),
+        images,
         skipped: selection.skipped,
         problems: plan.problems,
         writable,
@@ -235,7 +247,7 @@ fn usable(facts: &BootFacts, digest: &Digest) -> Result<Format, String> {
     facts.images.get(digest).cloned().unwrap_or_else(|| Err("is missing from the store".to_owned()))
 }
 
-fn root(generation: &Generation, layers: &[(&Layer, Format)], paths: &BootPaths) -> Op {
+fn root(generation: &Generation, layers: &[(&Layer, Format)], top: bool, paths: &BootPaths) -> Op {
     // A read-only overlay needs two lowers or more; one image alone is shown as it is.
     if layers.is_empty() {
         return Op::Bind {
@@ -244,8 +256,8 @@ fn root(generation: &Generation, layers: &[(&Layer, Format)], paths: &BootPaths)
             access: Access::ReadOnly,
         };
     }
-    let mut lowers: Vec<PathBuf> =
-        layers.iter().rev().map(|(layer, _)| paths.layer(&layer.name)).collect();
+    let mut lowers: Vec<PathBuf> = if top { vec![paths.trigger()] } else { Vec::new() };
+    lowers.extend(layers.iter().rev().map(|(layer, _)| paths.layer(&layer.name)));
     lowers.push(paths.base());
     Op::MountOverlay(Overlay {
         source: format!("layerctl:{}", generation.id),

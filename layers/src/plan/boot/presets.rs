@@ -46,7 +46,7 @@ pub(super) fn plan(plan: &mut Writable<'_>, writable: &[WritableMount]) -> Optio
     };
     // What a wipe empties was preset, and is the images' own again.
     let before = upper.filter(|_| !etc.wiped).and_then(|upper| upper.presets.as_ref());
-    let images = plan.stack.images.clone();
+    let images = plan.stack.with_units();
     let is_done = |before: &LowerImages| images.0.iter().all(|one| before.contains(&one.digest));
     let home = plan.layout.upper(Dir::Etc, plan.generation.id, plan.generation.writable.etc.scope);
     let record = (etc.mode == Mode::Persistent && !before.is_some_and(is_done)).then(|| {

@@ -51,6 +51,20 @@ pub(super) fn select<'a>(
             skipped.push(Skipped { name: name.clone(), why });
         }
     }
+    // Of two that must not be together, the one below stays: it was there first.
+    while let Some((layer, other)) = generation.layers.iter().rev().find_map(|layer| {
+        let against = |other: &&Layer| {
+            wanted.contains(&other.name)
+                && other.name != layer.name
+                && (layer.conflicts.contains(&other.name) || other.conflicts.contains(&layer.name))
+        };
+        let other = generation.layers.iter().find(against)?;
+        wanted.contains(&layer.name).then_some((layer, &other.name))
+    }) {
+        wanted.remove(&layer.name);
+        let why = format!("it conflicts with layer {other}");
+        skipped.push(Skipped { name: layer.name.clone(), why });
+    }
     // What needs a skipped layer goes with it: half a program is worse than none.
     while let Some((layer, need)) = generation.layers.iter().find_map(|layer| {
         let need = layer.requires.iter().find(|name| !wanted.contains(name))?;

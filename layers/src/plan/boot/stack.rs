@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::top::Top;
 use super::{BootFacts, UpperFacts};
 use crate::generation::{Generation, Layer};
 use crate::id::{Digest, Name, SetName};
@@ -15,6 +16,8 @@ use crate::superblock::Format;
 pub(super) struct Stack<'a> {
     pub(super) generation: &'a Generation,
     pub(super) layers: &'a [(&'a Layer, Format)],
+    /// The image of the trigger layer, if there is one.
+    trigger: Option<Digest>,
     pub(super) facts: &'a BootFacts,
     pub(super) paths: &'a BootPaths,
     /// The images, topmost first.
@@ -25,17 +28,27 @@ impl<'a> Stack<'a> {
     pub(super) fn new(
         generation: &'a Generation,
         layers: &'a [(&'a Layer, Format)],
+        top: Option<&Top<'_>>,
         facts: &'a BootFacts,
         paths: &'a BootPaths,
     ) -> Self {
+        let top = top.map(|top| LowerImage { digest: top.digest, dirs: top.dirs.to_vec() });
         let layer_images = layers
             .iter()
             .rev()
             .map(|(layer, _)| LowerImage { digest: layer.digest, dirs: layer.dirs.clone() });
         let base = &generation.base;
         let base = LowerImage { digest: base.digest, dirs: base.dirs.clone() };
-        let images = LowerImages(layer_images.chain([base]).collect());
-        Self { generation, layers, facts, paths, images }
+        let trigger = top.as_ref().map(|top| top.digest);
+        let images = LowerImages(top.into_iter().chain(layer_images).chain([base]).collect());
+        Self { generation, layers, trigger, facts, paths, images }
+    }
+
+    /// The images that may bring units: the trigger layer has what follows from the others.
+    pub(super) fn with_units(&self) -> LowerImages {
+        let mut images = self.images.clone();
+        images.0.retain(|image| self.trigger != Some(image.digest));
+        images
     }
 
     pub(super) fn has_layers(&self) -> bool {
@@ -69,6 +82,9 @@ impl<'a> Stack<'a> {
     fn place(&self, digest: &Digest) -> Option<PathBuf> {
         if self.generation.base.digest == *digest {
             return Some(self.paths.base());
+        }
+        if self.trigger == Some(*digest) {
+            return Some(self.paths.trigger());
         }
         let layer = self.layers.iter().find(|(layer, _)| layer.digest == *digest);
         layer.map(|(layer, _)| self.paths.layer(&layer.name))

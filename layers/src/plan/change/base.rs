@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Decision, Draft, ImageFile, Refusal, Request, State, fit, next_boot, publish};
+use super::{Decision, Draft, ImageFile, Refusal, Request, State, fit, publish};
 use crate::generation::Base;
 use crate::id::SetName;
 use crate::kernel::Kernel;
@@ -58,12 +58,5 @@ pub fn import_base(
     }
     draft.base = base;
     fit::check(&draft, state, &[image])?;
-    let (generation, ops) = publish(state, layout, request, draft, &[image])?;
-    Ok(Decision {
-        plan: super::Plan { ops },
-        summary: vec![
-            format!("base {}", manifest.title()),
-            next_boot(state, request, generation.id),
-        ],
-    })
+    publish(state, layout, request, draft, &[image], vec![format!("base {}", manifest.title())])
 }

@@ -1,7 +1,7 @@
 //! `layerctl boot sync`: the boot partition as the store says that it should be.
 
 use super::entries::{self, After};
-use super::{Decision, Plan, Refusal, Request, State};
+use super::{Decision, Refusal, Request, State};
 use crate::layout::Layout;
 use crate::plan::Op;
 
@@ -26,10 +26,10 @@ pub fn sync_boot(state: &State, layout: &Layout, request: &Request) -> Result<De
     let mut ops = aligned.ops();
     if ops.is_empty() {
         summary.push(format!("the boot partition at {at} is as it should be"));
-        return Ok(Decision { plan: Plan::default(), summary });
+        return Ok(Decision::of(Vec::new(), summary));
     }
     summary.push(format!("the boot partition at {at} is in line with the store"));
     let line = format!("{}\t-\t{}", request.time, request.asked);
     ops.push(Op::AppendLine { path: layout.log(), line });
-    Ok(Decision { plan: Plan { ops }, summary })
+    Ok(Decision::of(ops, summary))
 }

@@ -1,7 +1,7 @@
 //! `layerctl mark-good`: a generation that came up and works needs no more attempts.
 
 use super::entries::{self, After, Aligned};
-use super::{Decision, Op, Plan, Refusal, Request, State, log};
+use super::{Decision, Op, Refusal, Request, State, log};
 use crate::id::GenerationId;
 use crate::layout::Layout;
 
@@ -36,5 +36,5 @@ pub fn mark_good(
     }
     ops.extend(aligned.after);
     ops.push(log(layout, request, id));
-    Ok(Decision { plan: Plan { ops }, summary })
+    Ok(Decision::of(ops, summary))
 }

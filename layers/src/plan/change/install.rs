@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Decision, Draft, ImageFile, Plan, Refusal, Request, State, fit, next_boot, publish};
+use super::{Decision, Draft, ImageFile, Refusal, Request, State, fit, publish};
 use crate::generation::{Generation, Layer};
 use crate::id::{Name, SetName};
 use crate::layout::Layout;
@@ -62,9 +62,7 @@ pub fn install(
         return Ok(Decision::unchanged(format!("already installed: {}", titles.join(", "))));
     }
     fit::check(&draft, state, &files)?;
-    let (generation, ops) = publish(state, layout, request, draft, &files)?;
-    summary.push(next_boot(state, request, generation.id));
-    Ok(Decision { plan: Plan { ops }, summary })
+    publish(state, layout, request, draft, &files, summary)
 }
 
 /// Decides how the named layers are taken away, with those that only they needed.
@@ -93,10 +91,8 @@ pub fn uninstall(
         }
     }
     let gone = start.layers.iter().filter(|old| draft.layers.iter().all(|l| l.name != old.name));
-    let mut summary: Vec<String> = gone.map(|layer| format!("removed {}", layer.title())).collect();
-    let (generation, ops) = publish(state, layout, request, draft, &[])?;
-    summary.push(next_boot(state, request, generation.id));
-    Ok(Decision { plan: Plan { ops }, summary })
+    let summary = gone.map(|layer| format!("removed {}", layer.title())).collect();
+    publish(state, layout, request, draft, &[], summary)
 }
 
 fn check_set(start: &Generation, set: &SetName) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 //!
 //! The words mean what they mean to rpm-ostree (rpm-ostree(1), `kargs`): deletions first, then replacements, then additions.
 
-use super::{Decision, Draft, Plan, Refusal, Request, State, next_boot, publish};
+use super::{Decision, Draft, Refusal, Request, State, publish};
 use crate::kernel::{check_option, check_options, key_and_value};
 use crate::layout::Layout;
 
@@ -58,16 +58,12 @@ pub fn change_kargs(
     }
     check_options(&options)
         .map_err(|what| Refusal::new(what, "take some away: layerctl kargs --delete KEY=VALUE"))?;
-    let draft = Draft { options, ..Draft::of(start) };
-    let (generation, ops) = publish(state, layout, request, draft, &[])?;
-    let shown = match generation.options.as_slice() {
+    let shown = match options.as_slice() {
         [] => "no kernel arguments of its own".to_owned(),
         options => format!("kernel arguments {}", options.join(" ")),
     };
-    Ok(Decision {
-        plan: Plan { ops },
-        summary: vec![shown, next_boot(state, request, generation.id)],
-    })
+    let draft = Draft { options, ..Draft::of(start) };
+    publish(state, layout, request, draft, &[], vec![shown])
 }
 
 /// An argument that may stand in a generation.

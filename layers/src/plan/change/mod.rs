@@ -21,6 +21,7 @@ use crate::policy::Policy;
 
 mod base;
 mod boot;
+mod compose;
 pub(super) mod entries;
 mod fit;
 mod good;
@@ -36,6 +37,7 @@ use entries::After;
 
 pub use base::import_base;
 pub use boot::sync_boot;
+pub use compose::Composition;
 pub use good::mark_good;
 pub use install::{Install, install, uninstall};
 pub use kargs::{KargsEdit, change_kargs};
@@ -80,6 +82,9 @@ pub struct State {
     /// The starts that a new generation gets, as the administrator wants it; without, [`Attempts::NEW`] where its base
     /// marks boots good, and no count where it does not.
     pub attempts: Option<Attempts>,
+    /// The digest of the table of triggers that run over the layers of a new generation; without one none is composed
+    /// anew.
+    pub triggers: Option<Digest>,
 }
 
 /// An image file that is to enter the store.
@@ -116,18 +121,28 @@ pub struct Request {
 }
 
 /// A decision: what will be done, and what people are told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
     /// The operations; none when there is nothing to change.
     pub plan: Plan,
     /// One line each, for people.
     pub summary: Vec<String>,
+    /// The generation that it makes, if it makes one.
+    pub generation: Option<Generation>,
+    /// Choices of layers of that generation over which triggers have to run before it is published: see
+    /// [`Decision::complete`].
+    pub compositions: Vec<Composition>,
 }
 
 impl Decision {
+    /// Operations that make no generation.
+    pub(super) fn of(ops: Vec<Op>, summary: Vec<String>) -> Self {
+        Self { plan: Plan { ops }, summary, ..Self::default() }
+    }
+
     /// Nothing has to be done, because of `why`.
     pub fn unchanged(why: String) -> Self {
-        Self { plan: Plan::default(), summary: vec![why] }
+        Self { summary: vec![why], ..Self::default() }
     }
 
     /// Whether there is nothing to do.
@@ -289,15 +304,18 @@ impl Draft {
 }
 
 /// Gives the draft a number and the operations that publish it: images, manifests, serial, generation, pointer, log.
+/// The summary is ended by what boots next.
 fn publish(
     state: &State,
     layout: &Layout,
     request: &Request,
     draft: Draft,
     new_images: &[&ImageFile],
-) -> Result<(Generation, Vec<Op>), Refusal> {
+    mut summary: Vec<String>,
+) -> Result<Decision, Refusal> {
     check_once(state, request)?;
     let id = state.new_id()?;
+    let (triggers, compositions) = compose::triggers(state, &draft);
     let generation = Generation {
         schema: generation::SCHEMA,
         id,
@@ -309,7 +327,7 @@ fn publish(
         kernel: draft.kernel,
         layers: draft.layers,
         sets: draft.sets,
-        triggers: Vec::new(),
+        triggers,
         requests: draft.requests,
         writable: state.policy.clone().unwrap_or(draft.writable),
     };
@@ -330,7 +348,8 @@ fn publish(
     }
     ops.push(Op::PublishGeneration { dir: layout.generation(id), text: generation.to_string() });
     ops.extend(point(state, layout, request, id, after)?);
-    Ok((generation, ops))
+    summary.push(next_boot(state, request, id));
+    Ok(Decision { plan: Plan { ops }, summary, generation: Some(generation), compositions })
 }
 
 /// Every image of a new generation is in the store or on its way there, in its full length.

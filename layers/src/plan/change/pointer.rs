@@ -1,7 +1,7 @@
 //! `layerctl rollback`, `pin` and `unpin`: which generation boots and which are kept. No image byte is written.
 
 use super::entries::After;
-use super::{Decision, Plan, Refusal, Request, State, check_once, log, next_boot, point};
+use super::{Decision, Refusal, Request, State, check_once, log, next_boot, point};
 use crate::attempts::Attempts;
 use crate::id::GenerationId;
 use crate::layout::Layout;
@@ -57,7 +57,7 @@ pub fn rollback(
         after = after.counted(target, attempts);
     }
     ops.extend(point(state, layout, request, target, after)?);
-    Ok(Decision { plan: Plan { ops }, summary: vec![next_boot(state, request, target)] })
+    Ok(Decision::of(ops, vec![next_boot(state, request, target)]))
 }
 
 /// Decides how cleanup is kept from removing `id`.
@@ -72,10 +72,10 @@ pub fn pin(
         return Ok(Decision::unchanged(format!("generation {id} is pinned already")));
     }
     let pin = Op::WriteFile { path: layout.pin(id), text: id.record() };
-    Ok(Decision {
-        plan: Plan { ops: vec![pin, log(layout, request, id)] },
-        summary: vec![format!("generation {id} is pinned: cleanup keeps it")],
-    })
+    Ok(Decision::of(
+        vec![pin, log(layout, request, id)],
+        vec![format!("generation {id} is pinned: cleanup keeps it")],
+    ))
 }
 
 /// Decides how `id` loses its pin.
@@ -92,8 +92,8 @@ pub fn unpin(
         }
         return Ok(Decision::unchanged(format!("generation {id} is not pinned")));
     }
-    Ok(Decision {
-        plan: Plan { ops: vec![Op::Remove { path: layout.pin(id) }, log(layout, request, id)] },
-        summary: vec![format!("generation {id} is no longer pinned")],
-    })
+    Ok(Decision::of(
+        vec![Op::Remove { path: layout.pin(id) }, log(layout, request, id)],
+        vec![format!("generation {id} is no longer pinned")],
+    ))
 }

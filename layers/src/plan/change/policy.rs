@@ -1,6 +1,6 @@
 //! `layerctl policy apply`: a new generation that differs from the one before in nothing but its policy.
 
-use super::{Decision, Draft, Plan, Refusal, Request, State, next_boot, publish};
+use super::{Decision, Draft, Refusal, Request, State, publish};
 use crate::layout::Layout;
 
 /// Decides how [`State::policy`] is frozen into a generation of its own.
@@ -24,12 +24,6 @@ pub fn apply_policy(
     .into_iter()
     .filter_map(|(differs, dir)| differs.then_some(dir))
     .collect();
-    let (generation, ops) = publish(state, layout, request, Draft::of(start), &[])?;
-    Ok(Decision {
-        plan: Plan { ops },
-        summary: vec![
-            format!("the policy of {} changes", changed.join(" and ")),
-            next_boot(state, request, generation.id),
-        ],
-    })
+    let summary = vec![format!("the policy of {} changes", changed.join(" and "))];
+    publish(state, layout, request, Draft::of(start), &[], summary)
 }

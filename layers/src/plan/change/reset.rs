@@ -1,6 +1,6 @@
 //! `layerctl reset`: asks the next boot to empty uppers, once; and takes the request back.
 
-use super::{Decision, Plan, Refusal, Request, State, log};
+use super::{Decision, Refusal, Request, State, log};
 use crate::generation::Generation;
 use crate::layout::Layout;
 use crate::plan::Op;
@@ -40,7 +40,7 @@ pub fn reset(
         names(&asked.dirs)
     ));
     let write = Op::WriteFile { path: layout.reset(), text: asked.to_string() };
-    Ok(Decision { plan: Plan { ops: vec![write, log(layout, request, generation.id)] }, summary })
+    Ok(Decision::of(vec![write, log(layout, request, generation.id)], summary))
 }
 
 /// Decides how the request of the next boot is taken back; `pending` as for [`reset`].
@@ -55,10 +55,8 @@ pub fn cancel_reset(
     }
     let generation = state.next_boot()?;
     let remove = Op::Remove { path: layout.reset() };
-    Ok(Decision {
-        plan: Plan { ops: vec![remove, log(layout, request, generation.id)] },
-        summary: vec!["the next boot empties nothing".to_owned()],
-    })
+    let ops = vec![remove, log(layout, request, generation.id)];
+    Ok(Decision::of(ops, vec!["the next boot empties nothing".to_owned()]))
 }
 
 /// Why a request cannot be made of a generation, if so.

@@ -1,6 +1,6 @@
 //! `layerctl set create` and `set delete`: named choices among a generation's layers.
 
-use super::{Decision, Draft, Plan, Refusal, Request, State, next_boot, publish};
+use super::{Decision, Draft, Refusal, Request, State, publish};
 use crate::id::{Name, SetName};
 use crate::layout::Layout;
 
@@ -45,11 +45,7 @@ pub fn create_set(
     }
     let mut draft = Draft::of(start);
     draft.sets.insert(set.clone(), names);
-    let (generation, ops) = publish(state, layout, request, draft, &[])?;
-    Ok(Decision {
-        plan: Plan { ops },
-        summary: vec![format!("created set {set}"), next_boot(state, request, generation.id)],
-    })
+    publish(state, layout, request, draft, &[], vec![format!("created set {set}")])
 }
 
 /// Decides how a set is removed; its layers stay.
@@ -74,9 +70,5 @@ pub fn delete_set(
     }
     let mut draft = Draft::of(start);
     draft.sets.remove(set);
-    let (generation, ops) = publish(state, layout, request, draft, &[])?;
-    Ok(Decision {
-        plan: Plan { ops },
-        summary: vec![format!("deleted set {set}"), next_boot(state, request, generation.id)],
-    })
+    publish(state, layout, request, draft, &[], vec![format!("deleted set {set}")])
 }
