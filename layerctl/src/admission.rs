@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use caps::{CapSet, Capability};
 use layers::id::{Name, Version};
 use layers::manifest::{self, Kind, Links, Manifest};
+use layers::os::Os;
 use layers::plan::change::{ImageFile, Refusal, State};
 use layers::store::inspect::{Contents, OpenImage};
 use layers::store::{read, stage};
 use layers::superblock::{Format, Superblock};
 
 use crate::context::Context;
+use crate::describe::{self, Identity};
 use crate::error::Error;
 use crate::os_release;
 
@@ -68,10 +70,18 @@ pub(crate) fn admit(
     {
         return Ok(ImageFile { path: path.to_owned(), manifest: stored.clone(), kernel: None });
     }
-    let contents = look_inside(context, path, &superblock)?;
+    let image = open(path, superblock.format)?;
+    let contents = look_inside(context, &image)?;
+    let what = path.display().to_string();
     let manifest = match known {
-        Some(manifest) => manifest,
+        Some(manifest) => {
+            let described = describe::identity(image.root(), manifest.kind, Some(&manifest.name))?;
+            check_described(&what, &manifest, &contents, &described)?;
+            manifest
+        }
         None => {
+            let named = naming.name.as_deref().map(str::parse).transpose()?;
+            let described = describe::identity(image.root(), kind, named.as_ref())?;
             let (name, version, architecture) = name(path, kind, naming, &contents)?;
             Manifest {
                 schema: manifest::SCHEMA,
@@ -89,14 +99,13 @@ pub(crate) fn admit(
                 required: false,
                 deletes: Vec::new(),
                 conflicts: Vec::new(),
-                packages: Vec::new(),
-                os: None,
-                fits: None,
-                links: Links::default(),
+                packages: described.packages,
+                os: os(&contents, kind),
+                fits: described.fits,
+                links: scan(context, &image)?,
             }
         }
     };
-    let what = path.display().to_string();
     check_contents(&what, &contents, manifest.kind, &manifest.deletes)?;
     check_claims(&what, &manifest, &contents)?;
     Ok(ImageFile { path: path.to_owned(), manifest, kernel: None })
@@ -157,11 +166,18 @@ fn agrees(naming: &Naming, manifest: &Manifest) -> bool {
     same(&naming.name, manifest.name.as_str()) && same(&naming.version, manifest.version.as_str())
 }
 
-fn look_inside(context: &Context, path: &Path, superblock: &Superblock) -> Result<Contents, Error> {
+fn look_inside(context: &Context, image: &OpenImage) -> Result<Contents, Error> {
     let spinner = context.ui.spinner("looking into the image");
-    let contents = open(path, superblock.format)?.contents()?;
+    let contents = image.contents()?;
     spinner.finish_and_clear();
     Ok(contents)
+}
+
+fn scan(context: &Context, image: &OpenImage) -> Result<Links, Error> {
+    let spinner = context.ui.spinner("looking at programs and libraries");
+    let links = describe::links(image.root())?;
+    spinner.finish_and_clear();
+    Ok(links)
 }
 
 /// Mounts an image where only this process sees it.
@@ -231,6 +247,11 @@ pub(crate) fn kernels(contents: &Contents, kind: Kind) -> Vec<String> {
 /// Whether a base marks its boots good; a layer's unit does not count, since the base alone may boot.
 pub(crate) fn marks_good(contents: &Contents, kind: Kind) -> bool {
     kind == Kind::Base && contents.marks_good
+}
+
+/// The system that a base is.
+pub(crate) fn os(contents: &Contents, kind: Kind) -> Option<Os> {
+    contents.os_release.as_deref().filter(|_| kind == Kind::Base).map(Os::parse)
 }
 
 /// Checks what an image, or the tree `what` that becomes one, holds.
@@ -340,4 +361,28 @@ fn check_claims(what: &str, manifest: &Manifest, contents: &Contents) -> Result<
         return Err(differs("marks_good", &text(manifest.marks_good), &text(marks_good)));
     }
     Ok(())
+}
+
+/// What a manifest says of systems and packages is what the image says; one that says nothing was written before
+/// manifests did. Its libraries are taken on trust: they only serve to warn early.
+fn check_described(
+    what: &str,
+    manifest: &Manifest,
+    contents: &Contents,
+    described: &Identity,
+) -> Result<(), Refusal> {
+    let os = os(contents, manifest.kind);
+    let wrong = if manifest.os.is_some() && manifest.os != os {
+        "the system that it is"
+    } else if manifest.fits.is_some() && manifest.fits != described.fits {
+        "the systems that it fits"
+    } else if !manifest.packages.is_empty() && manifest.packages != described.packages {
+        "its packages"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(
+        format!("the manifest of {what} and the image itself differ in {wrong}"),
+        "build the image again: layerctl build writes its manifest",
+    ))
 }

@@ -19,6 +19,7 @@ use layers::sys::KernelError;
 use thiserror::Error;
 
 use crate::initramfs;
+use crate::triggers::TableError;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, Error)]
@@ -126,6 +127,9 @@ pub(crate) enum Error {
         /// Which.
         capability: Capability,
     },
+    /// There is no sandbox to run programs in.
+    #[error("{0}")]
+    Sandbox(String),
     /// Standard output does not take the data.
     #[error("write to standard output: {0}")]
     Output(#[source] io::Error),
@@ -135,6 +139,9 @@ pub(crate) enum Error {
     /// The initrd cannot be made for what was named.
     #[error(transparent)]
     Role(#[from] initramfs::UnknownRole),
+    /// A table of triggers is not understood.
+    #[error(transparent)]
+    Triggers(TableError),
 }
 
 /// How far a plan had come that stopped.
@@ -242,6 +249,9 @@ impl Error {
             Self::Capability { .. } => Some("run it as root: sudo layerctl …".into()),
             Self::Initramfs(error) => initramfs_hint(error),
             Self::Role(_) => Some("name one or more of them: --role virtio,ext4".into()),
+            Self::Triggers(_) => {
+                Some("correct that line; what a table may have: docs/triggers.md".into())
+            }
             Self::Fault(_) => Some("please report it with the command that you typed".into()),
             _ => None,
         }

@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod context;
+mod describe;
 mod environment;
 mod error;
 mod etc;
@@ -21,7 +22,9 @@ mod packing;
 mod partition;
 mod preview;
 mod program;
+mod sandbox;
 mod source;
+mod triggers;
 mod ui;
 mod work;
 
@@ -38,6 +41,10 @@ use ui::Ui;
 const UNCHANGED: u8 = 77;
 
 fn main() -> ExitCode {
+    // Not a command of the user's: layerctl starts itself so.
+    if std::env::args_os().skip(1).eq(sandbox::INIT) {
+        return sandbox::main();
+    }
     let environment = Environment::read();
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet, environment.colour);

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use layers::id::{Name, Version};
-use layers::manifest::{self, Kind, Links, Manifest};
+use layers::manifest::{self, Kind, Manifest};
 use layers::plan::change::Refusal;
 use layers::requirement::Requirement;
 use layers::store::stage;
@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::admission;
 use crate::context::Context;
+use crate::describe;
 use crate::error::Error;
 use crate::program;
 use crate::source::SourceTree;
@@ -65,6 +66,10 @@ pub(crate) fn pack(
     let bar = context.ui.bar("hashing", size);
     let digest = stage::hash(image, &mut |bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
+    let described = describe::identity(&tree.root, recipe.kind, Some(&recipe.name))?;
+    let spinner = context.ui.spinner("looking at programs and libraries");
+    let links = describe::links(&tree.root)?;
+    spinner.finish_and_clear();
     Ok(Manifest {
         schema: manifest::SCHEMA,
         name: recipe.name,
@@ -81,10 +86,10 @@ pub(crate) fn pack(
         required: recipe.required,
         deletes: recipe.deletes,
         conflicts: recipe.conflicts,
-        packages: Vec::new(),
-        os: None,
-        fits: None,
-        links: Links::default(),
+        packages: described.packages,
+        os: admission::os(&tree.contents, recipe.kind),
+        fits: described.fits,
+        links,
     })
 }
 

@@ -12,6 +12,7 @@ mod bad_store;
 mod base;
 mod boot;
 mod build;
+mod describe;
 mod documents;
 mod etc;
 mod etc_running;

@@ -18,6 +18,11 @@
 //! [boot]
 //! attempts = 3
 //! partition = "/efi"       # or "none"
+//!
+//! [packages]
+//! install = false          # or true: names that no repository has are packages
+//! sources = "/etc/layerctl/sources.list"
+//! cache = "/var/cache/layerctl"
 //! ```
 //!
 //! A key that is left out has its default; a key that nobody knows is an error.
@@ -40,6 +45,27 @@ pub struct Config {
     /// How generations are started.
     #[serde(skip_serializing_if = "Boot::is_default")]
     pub boot: Boot,
+    /// How packages become layers.
+    #[serde(skip_serializing_if = "Packages::is_default")]
+    pub packages: Packages,
+}
+
+/// The table `[packages]`: how the base's package manager is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Packages {
+    /// Whether `layerctl install` takes a name that no repository has for a package's.
+    pub install: bool,
+    /// Where packages come from: a file as the package manager has it, in place of the base's own.
+    pub sources: Option<PathBuf>,
+    /// Where lists and downloaded packages are kept.
+    pub cache: Option<PathBuf>,
+}
+
+impl Packages {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The table `[boot]`.

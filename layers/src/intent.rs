@@ -66,6 +66,14 @@ impl Intent {
         }
     }
 
+    /// The package's file that it needs, if it needs one.
+    pub fn file(&self) -> Option<Digest> {
+        match self {
+            Self::Replace { file, .. } => Some(*file),
+            _ => None,
+        }
+    }
+
     /// Whether it is a change to a package of the base.
     pub fn is_override(&self) -> bool {
         !matches!(self, Self::Packages { .. })

@@ -7,6 +7,7 @@
 //!   store/<sha256>.img              image bytes; written once, never changed
 //!   store/<sha256>.toml             its manifest
 //!   store/<sha256>.kernel, .initrd  a base's kernel, and the initrd that was built for it
+//!   store/<sha256>.deb              a package's file that takes the place of a package of the base
 //!   generations/<id>/generation.toml
 //!   generations/<id>/etc.json       how its /etc came about
 //!   generations/serial              the highest number ever given to a generation
@@ -97,6 +98,11 @@ impl Layout {
     /// A manifest's file.
     pub fn manifest(&self, digest: &Digest) -> PathBuf {
         self.store().join(format!("{digest}.toml"))
+    }
+
+    /// The store's copy of a package's file.
+    pub fn package_file(&self, digest: &Digest) -> PathBuf {
+        self.store().join(format!("{digest}.deb"))
     }
 
     /// The store's copy of a kernel or an initrd.

@@ -22,6 +22,7 @@ pub mod id;
 pub mod intent;
 pub mod kernel;
 pub mod layout;
+pub mod links;
 pub mod lowers;
 pub mod machine_id;
 pub mod manifest;

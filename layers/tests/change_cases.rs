@@ -299,7 +299,13 @@ fn decide(text: &str, state: &State, layout: &Layout) -> Result<Decision, Refusa
         }
         "import" => {
             let line = lines.next().unwrap();
-            import_base(state, layout, &file(line.trim().strip_prefix("file ").unwrap()), request)
+            import_base(
+                state,
+                layout,
+                &file(line.trim().strip_prefix("file ").unwrap()),
+                None,
+                request,
+            )
         }
         "uninstall" => uninstall(state, layout, &names(&words), request),
         "create" => {

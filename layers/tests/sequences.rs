@@ -128,7 +128,7 @@ fn decide(event: &Event, state: &State, layout: &Layout) -> Result<Decision, Ref
     let request = &Request { time: "t".into(), asked: format!("{event:?}"), once };
     match event {
         Event::Import { version } => {
-            import_base(state, layout, &image("z", *version, Kind::Base, &[]), request)
+            import_base(state, layout, &image("z", *version, Kind::Base, &[]), None, request)
         }
         Event::Install { files, replace, set } => {
             let files = files

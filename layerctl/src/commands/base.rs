@@ -37,7 +37,7 @@ pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Er
             format!("base import {}", image.manifest.title()),
             args.pointing.try_once,
         );
-        Ok(change::import_base(&store.state, &store.layout, &image, &request)?)
+        Ok(change::import_base(&store.state, &store.layout, &image, None, &request)?)
     })
 }
 

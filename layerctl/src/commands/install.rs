@@ -40,7 +40,8 @@ pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
         asked.extend(set.iter().map(|set| format!("--set {set}")));
         let request =
             context.request_once(format!("install {}", words(&asked)), args.pointing.try_once);
-        let install = change::Install { files, names, set, replace: args.replace };
+        let install =
+            change::Install { files, names, set, replace: args.replace, resolved: Vec::new() };
         Ok(change::install(&store.state, &store.layout, &install, &request)?)
     })
 }

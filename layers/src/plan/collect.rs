@@ -6,6 +6,7 @@ use super::Op;
 use super::change::entries::{self, After};
 use super::change::{Decision, Refusal, Request, State};
 use crate::id::{Digest, GenerationId};
+use crate::intent::Intent;
 use crate::kernel::{Kernel, KernelFile};
 use crate::layout::Layout;
 
@@ -47,6 +48,14 @@ pub fn cleanup(
         .map(|(file, _)| file)
         .collect();
 
+    let kept_packages: BTreeSet<Digest> = state
+        .generations
+        .values()
+        .filter(|generation| kept.contains(&generation.id))
+        .flat_map(|generation| generation.requests.iter().filter_map(|text| text.parse().ok()))
+        .filter_map(|intent: Intent| intent.file())
+        .collect();
+
     // Entries go before the generations that they start, and those before what they name: nothing that is seen names
     // what is missing.
     let aligned = entries::align_or_remove(state, layout, &After::of(state).without(&gone))?;
@@ -67,6 +76,8 @@ pub fn cleanup(
     let loose_kernels: Vec<_> =
         state.kernels.iter().filter(|(file, _)| !kept_kernels.contains(file)).collect();
     ops.extend(loose_kernels.iter().map(|(file, _)| Op::Remove { path: layout.kernel_file(file) }));
+    let loose_packages = state.packages.keys().filter(|digest| !kept_packages.contains(digest));
+    ops.extend(loose_packages.map(|digest| Op::Remove { path: layout.package_file(digest) }));
     ops.extend(state.leftovers.iter().map(|path| Op::Remove { path: path.clone() }));
 
     if ops.is_empty() {

@@ -240,13 +240,11 @@ fn images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
     for name in entries(&directory)? {
         let path = directory.join(&name);
         if let Some(digest) = digest_of(&name, ".img") {
-            let metadata =
-                fs::metadata(&path).map_err(|error| StoreError::io("read", &path, error))?;
-            state.images.insert(digest, metadata.len());
+            state.images.insert(digest, length(&path)?);
+        } else if let Some(digest) = digest_of(&name, ".deb") {
+            state.packages.insert(digest, length(&path)?);
         } else if let Some(file) = kernel_file(&name) {
-            let metadata =
-                fs::metadata(&path).map_err(|error| StoreError::io("read", &path, error))?;
-            state.kernels.insert(file, metadata.len());
+            state.kernels.insert(file, length(&path)?);
         } else if let Some(digest) = digest_of(&name, ".toml")
             && let Ok(manifest) = manifest(&path)
             && manifest.digest == digest
@@ -255,6 +253,11 @@ fn images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+fn length(path: &Path) -> Result<u64, StoreError> {
+    let metadata = fs::metadata(path).map_err(|error| StoreError::io("read", path, error))?;
+    Ok(metadata.len())
 }
 
 fn digest_of(name: &str, ending: &str) -> Option<Digest> {

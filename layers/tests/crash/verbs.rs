@@ -75,7 +75,7 @@ pub(crate) fn verb(
 
 pub(crate) fn import(file: &'static str, version: &'static str) -> Box<Verb> {
     verb(move |state, layout, request| {
-        import_base(state, layout, &image(file, "debian", version, Kind::Base, &[]), request)
+        import_base(state, layout, &image(file, "debian", version, Kind::Base, &[]), None, request)
     })
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn import_whole(file: &'static str, version: &'static str) -> Box<Ver
         let ((linux, linux_path), (initrd, initrd_path)) = (part("linux"), part("initrd"));
         let kernel = Kernel { version: version.to_owned(), linux, initrd };
         base.kernel = Some(NewKernel { kernel, linux: linux_path, initrd: initrd_path });
-        import_base(state, layout, &base, request)
+        import_base(state, layout, &base, None, request)
     })
 }
 

@@ -116,7 +116,7 @@ pub(crate) fn decide(
     let request = &Request { time: "t".into(), asked: "what was asked".into(), once };
     Some(match event {
         Event::Import(version, kernel) => {
-            import_base(state, layout, &base(*version, *kernel), request)
+            import_base(state, layout, &base(*version, *kernel), None, request)
         }
         Event::Kargs(number) => {
             let append_if_missing = vec![format!("arg{number}=\"a b\"")];

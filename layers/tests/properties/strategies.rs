@@ -189,11 +189,15 @@ pub(crate) fn generation() -> impl Strategy<Value = Generation> {
             let names: Vec<Name> = layers.iter().map(|layer| layer.name.clone()).collect();
             let members = || subsequence(names.clone(), 0..=names.len());
             let sets = btree_map(few_names().prop_map(|name| set(name.as_str())), members(), 0..3);
-            let trigger = (subsequence(names.clone(), 0..=names.len()), digest(), dirs());
+            let some = names.len().min(1)..=names.len();
+            let trigger = (subsequence(names.clone(), some), digest(), dirs());
             let trigger = (trigger, proptest::option::of(digest())).prop_map(
                 |((layers, inputs, dirs), digest)| Trigger { layers, inputs, digest, dirs },
             );
-            let asked = (vec(trigger, 0..3), vec("[a-z :]{1,9}", 0..3));
+            let asked = (
+                vec(trigger, if names.is_empty() { 0..1 } else { 0..3 }),
+                vec("[a-z :]{1,9}", 0..3),
+            );
             let rest = (id(), proptest::option::of(id()), ".{0,9}", policy(), start(), asked);
             let base = (version(), digest(), dirs(), vec("[0-9a-z.+-]{1,9}", 0..3), any::<bool>());
             (Just(layers), members(), sets, rest, base)

@@ -226,7 +226,7 @@ fn import(
     request: &Request,
 ) -> Result<Decision, Refusal> {
     match scene.images(&[file]).first() {
-        Some(image) => import_base(state, layout, image, request),
+        Some(image) => import_base(state, layout, image, None, request),
         None => Err(Refusal::new(format!("{file} is not in the table of images"), "add it")),
     }
 }

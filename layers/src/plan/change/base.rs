@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::resolve::{self, Resolved, intents};
 use super::{Decision, Draft, ImageFile, Refusal, Request, State, fit, publish};
 use crate::generation::Base;
 use crate::id::SetName;
@@ -10,11 +11,13 @@ use crate::layout::Layout;
 use crate::manifest::Kind;
 use crate::policy::Policy;
 
-/// Decides how `image` becomes the base; in an empty store it makes the first generation.
+/// Decides how `image` becomes the base; in an empty store it makes the first generation. `resolved` are all requests of
+/// the generation that the change starts from, resolved for the new base; without, what came of them for the old base stays.
 pub fn import_base(
     state: &State,
     layout: &Layout,
     image: &ImageFile,
+    resolved: Option<&[Resolved]>,
     request: &Request,
 ) -> Result<Decision, Refusal> {
     let manifest = &image.manifest;
@@ -57,6 +60,13 @@ pub fn import_base(
         return Ok(Decision::unchanged(format!("{} is the base already", manifest.title())));
     }
     draft.base = base;
-    fit::check(&draft, state, &[image])?;
-    publish(state, layout, request, draft, &[image], vec![format!("base {}", manifest.title())])
+    let mut summary = vec![format!("base {}", manifest.title())];
+    let before = state.start().map_or_else(|_| Ok(Vec::new()), intents)?;
+    if let Some(resolved) = resolved {
+        resolve::put_all(&mut draft, &before, resolved, &mut summary)?;
+    }
+    let mut images = vec![image];
+    images.extend(resolve::images(resolved.unwrap_or_default()));
+    fit::check(&draft, state, &images)?;
+    publish(state, layout, request, draft, &images, summary)
 }

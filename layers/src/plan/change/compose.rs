@@ -126,7 +126,7 @@ impl Decision {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
@@ -136,7 +136,7 @@ mod tests {
     use crate::manifest::{Kind, Manifest};
     use crate::plan::Plan;
 
-    fn image(name: &str, kind: Kind) -> ImageFile {
+    pub(in super::super) fn image(name: &str, kind: Kind) -> ImageFile {
         let word = match kind {
             Kind::Base => "base",
             Kind::Layer => "layer",
@@ -151,16 +151,16 @@ mod tests {
         ImageFile { path: format!("/{name}.img").into(), manifest, kernel: None }
     }
 
-    fn request(asked: &str) -> Request {
+    pub(in super::super) fn request(asked: &str) -> Request {
         Request { time: "2026-11-21T09:00:00Z".into(), asked: asked.into(), once: false }
     }
 
-    fn layout() -> Layout {
+    pub(in super::super) fn layout() -> Layout {
         Layout::new(Path::new("/state"))
     }
 
     /// What the store holds when a decision was carried out.
-    fn carry_out(state: &mut State, decision: Decision, images: &[ImageFile]) {
+    pub(in super::super) fn carry_out(state: &mut State, decision: Decision, images: &[ImageFile]) {
         check(&decision.plan);
         let generation = decision.generation.unwrap();
         state.pointers.default = Some(generation.id);
@@ -176,16 +176,17 @@ mod tests {
     }
 
     /// A store with a base and a table of triggers.
-    fn store() -> State {
+    pub(in super::super) fn store() -> State {
         let mut state = State { triggers: Some(Digest::new([7; 32])), ..State::default() };
         let base = image("debian", Kind::Base);
-        let decision = import_base(&state, &layout(), &base, &request("base import")).unwrap();
+        let decision =
+            import_base(&state, &layout(), &base, None, &request("base import")).unwrap();
         assert!(decision.compositions.is_empty(), "the base alone needs no triggers");
         carry_out(&mut state, decision, &[base]);
         state
     }
 
-    fn add(state: &State, name: &str) -> (Decision, ImageFile) {
+    pub(in super::super) fn add(state: &State, name: &str) -> (Decision, ImageFile) {
         let file = image(name, Kind::Layer);
         let asked = Install { files: vec![file.clone()], ..Install::default() };
         (install(state, &layout(), &asked, &request("install")).unwrap(), file)

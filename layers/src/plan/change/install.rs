@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::resolve::{self, Resolved};
 use super::{Decision, Draft, ImageFile, Refusal, Request, State, fit, publish};
 use crate::generation::{Generation, Layer};
 use crate::id::{Name, SetName};
+use crate::intent::Intent;
 use crate::layout::Layout;
 use crate::manifest::{Kind, Manifest};
 
@@ -19,6 +21,8 @@ pub struct Install {
     pub set: Option<SetName>,
     /// Whether a layer of the same name and another image is replaced.
     pub replace: bool,
+    /// What was asked of the package manager, and came out.
+    pub resolved: Vec<Resolved>,
 }
 
 /// Decides how the asked-for layers are added.
@@ -39,14 +43,17 @@ pub fn install(
     }
     let mut members: Vec<Name> = wanted.iter().map(|manifest| manifest.name.clone()).collect();
     members.extend(pull_needed(state, &mut draft.layers, &mut summary)?);
-    let target = draft.sets.entry(set).or_default();
+    let target = draft.sets.entry(set.clone()).or_default();
     for name in members {
         if !target.contains(&name) {
             target.push(name);
         }
     }
+    for one in &asked.resolved {
+        resolve::put(&mut draft, one, &set, &mut summary)?;
+    }
     drop_unneeded(&mut draft);
-    let files = distinct(&asked.files);
+    let files = distinct(asked.files.iter().chain(resolve::images(&asked.resolved)));
     // An image that is installed but gone from the store, or cut short, comes back by installing its file again.
     let mut heals = false;
     for manifest in files.iter().map(|file| &file.manifest) {
@@ -57,8 +64,10 @@ pub fn install(
             heals = true;
         }
     }
-    if draft.layers == start.layers && draft.sets == start.sets && !heals {
-        let titles: Vec<String> = wanted.iter().map(|manifest| manifest.title()).collect();
+    if is_same(&draft, start) && !heals {
+        let built = resolve::images(&asked.resolved).map(|image| &image.manifest);
+        let titles: Vec<String> =
+            wanted.iter().copied().chain(built).map(Manifest::title).collect();
         return Ok(Decision::unchanged(format!("already installed: {}", titles.join(", "))));
     }
     fit::check(&draft, state, &files)?;
@@ -73,7 +82,11 @@ pub fn uninstall(
     request: &Request,
 ) -> Result<Decision, Refusal> {
     let start = state.start()?;
-    if let Some(stranger) = names.iter().find(|name| start.layer(name).is_none()) {
+    let asked = resolve::intents(start)?;
+    let is_asked =
+        |name: &Name| asked.iter().any(|intent| intent.layer().is_ok_and(|layer| layer == *name));
+    if let Some(stranger) = names.iter().find(|name| start.layer(name).is_none() && !is_asked(name))
+    {
         return Err(Refusal::new(
             format!("layer {stranger} is not installed in generation {}", start.id),
             "see the installed layers: layerctl status",
@@ -81,6 +94,8 @@ pub fn uninstall(
     }
     let mut draft = Draft::of(start);
     draft.layers.retain(|layer| !names.contains(&layer.name));
+    let stays = |intent: &&Intent| !intent.layer().is_ok_and(|layer| names.contains(&layer));
+    draft.requests = asked.iter().filter(stays).map(ToString::to_string).collect();
     drop_unneeded(&mut draft);
     for name in names {
         if let Some(user) = draft.layers.iter().find(|layer| layer.requires.contains(name)) {
@@ -91,8 +106,14 @@ pub fn uninstall(
         }
     }
     let gone = start.layers.iter().filter(|old| draft.layers.iter().all(|l| l.name != old.name));
-    let summary = gone.map(|layer| format!("removed {}", layer.title())).collect();
+    let mut summary: Vec<String> = gone.map(|layer| format!("removed {}", layer.title())).collect();
+    let inactive = names.iter().filter(|name| start.layer(name).is_none());
+    summary.extend(inactive.map(|name| format!("{name} is no longer asked for")));
     publish(state, layout, request, draft, &[], summary)
+}
+
+fn is_same(draft: &Draft, start: &Generation) -> bool {
+    (&draft.layers, &draft.sets, &draft.requests) == (&start.layers, &start.sets, &start.requests)
 }
 
 fn check_set(start: &Generation, set: &SetName) -> Result<(), Refusal> {
@@ -245,7 +266,7 @@ fn drop_unneeded(draft: &mut Draft) {
 }
 
 /// The files, each image once.
-fn distinct(files: &[ImageFile]) -> Vec<&ImageFile> {
+fn distinct<'a>(files: impl Iterator<Item = &'a ImageFile>) -> Vec<&'a ImageFile> {
     let mut seen = BTreeSet::new();
-    files.iter().filter(|file| seen.insert(file.manifest.digest)).collect()
+    files.filter(|file| seen.insert(file.manifest.digest)).collect()
 }

@@ -31,6 +31,7 @@ mod menu;
 mod pointer;
 mod policy;
 mod reset;
+mod resolve;
 mod sets;
 
 use entries::After;
@@ -44,6 +45,7 @@ pub use kargs::{KargsEdit, change_kargs};
 pub use pointer::{pin, rollback, unpin};
 pub use policy::apply_policy;
 pub use reset::{cancel_reset, refused_reset, reset};
+pub use resolve::{Resolved, intents, resolve};
 pub use sets::{create_set, delete_set};
 
 /// All that a change's decision depends on, as read from a store under its lock.
@@ -67,6 +69,8 @@ pub struct State {
     pub serial: Option<GenerationId>,
     /// Image files in the store, with their length in bytes.
     pub images: BTreeMap<Digest, u64>,
+    /// Packages' files in the store, with their length in bytes.
+    pub packages: BTreeMap<Digest, u64>,
     /// Kernels and initrds in the store, with their length in bytes.
     pub kernels: BTreeMap<KernelFile, u64>,
     /// The boot partition that goes with the store, if there is one.

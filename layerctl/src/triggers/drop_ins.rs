@@ -1,0 +1,84 @@
+//! Tables of triggers that machines, bases and layers bring: `*.toml` in a directory, in the order of their names.
+
+#![expect(clippy::disallowed_methods, reason = "reads files of the machine or of a mounted image")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::table::{Table, TableError};
+use crate::error::Error;
+
+/// Where a machine has its own.
+pub(crate) const OF_THE_MACHINE: &str = "/etc/layerctl/triggers.d";
+
+/// Where a base or a layer has its own, relative to its root.
+pub(super) const OF_AN_IMAGE: &str = "usr/lib/layerctl/triggers.d";
+
+impl Table {
+    /// The table that layerctl brings, with what the files in these directories add and replace.
+    pub(crate) fn load(directories: &[&Path]) -> Result<Self, Error> {
+        let mut table = Self::built_in()?;
+        for directory in directories {
+            table.extend_from(directory, directory)?;
+        }
+        Ok(table)
+    }
+
+    /// Takes the tables in a directory; messages call it `known_as`.
+    pub(super) fn extend_from(&mut self, directory: &Path, known_as: &Path) -> Result<(), Error> {
+        for file in files(directory).map_err(|error| Error::io("read", known_as, error))? {
+            let name = known_as.join(file.file_name().unwrap_or_default());
+            let text =
+                fs::read_to_string(&file).map_err(|error| Error::io("read", &name, error))?;
+            self.extend(Self::parse(&text, &name)?);
+        }
+        Ok(())
+    }
+}
+
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let listing = match fs::read_dir(directory) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut files = Vec::new();
+    for entry in listing {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+impl From<TableError> for Error {
+    fn from(source: TableError) -> Self {
+        Self::Triggers(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_files_and_directories_win() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let entry =
+            |discards: &str| format!("[[trigger]]\nname = \"x\"\ndiscards = [\"{discards}\"]\n");
+        fs::write(one.path().join("1.toml"), entry("/one")).unwrap();
+        fs::write(one.path().join("2.toml"), entry("/two")).unwrap();
+        fs::write(one.path().join("readme"), "no table").unwrap();
+        let table = Table::load(&[one.path(), two.path(), Path::new("/nowhere")]).unwrap();
+        assert!(table.is_written(Path::new("/two")) && !table.is_written(Path::new("/one")));
+        fs::write(two.path().join("a.toml"), entry("/three")).unwrap();
+        let table = Table::load(&[one.path(), two.path()]).unwrap();
+        assert!(table.is_written(Path::new("/three")) && !table.is_written(Path::new("/two")));
+        fs::write(two.path().join("b.toml"), "[[trigger]]\n").unwrap();
+        let error = Table::load(&[two.path()]).unwrap_err().to_string();
+        assert!(error.contains("b.toml line 1: missing field `name`"), "{error}");
+    }
+}

@@ -1,0 +1,38 @@
+//! The images that a trigger layer is made over.
+
+use std::path::PathBuf;
+
+use layers::id::{Digest, Name};
+use layers::manifest::Manifest;
+use layers::superblock::Format;
+
+/// An image of a stack: in the store, or on its way there.
+#[derive(Debug, Clone)]
+pub(crate) struct StackImage {
+    /// Its name.
+    pub(crate) name: Name,
+    /// SHA-256 of its bytes.
+    pub(crate) digest: Digest,
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its file system.
+    pub(crate) format: Format,
+    /// Its description.
+    pub(crate) manifest: Manifest,
+}
+
+/// A base and the layers on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Stack {
+    /// The base.
+    pub(crate) base: StackImage,
+    /// The layers, bottom first.
+    pub(crate) layers: Vec<StackImage>,
+}
+
+impl Stack {
+    /// All images, bottom first.
+    pub(crate) fn images(&self) -> impl DoubleEndedIterator<Item = &StackImage> {
+        std::iter::once(&self.base).chain(&self.layers)
+    }
+}
