@@ -18,10 +18,12 @@ use layers::store::partition::Look;
 use layers::store::{self, lock::Lock, reserve, stage};
 
 use crate::cli::Place;
+use crate::composing;
 use crate::config::ConfigFile;
 use crate::environment::Environment;
 use crate::error::{Error, Reached};
 use crate::partition;
+use crate::triggers::Table;
 use crate::ui::Ui;
 
 /// How a command ended that did not fail.
@@ -207,7 +209,14 @@ impl Context {
         store.state.boot = partition(self)?;
         store.state.attempts = config.as_ref().and_then(|config| config.boot.attempts);
         store.state.policy = config.map(|config| config.writable);
+        let table = Table::of(self)?;
+        store.state.triggers = Some(table.digest());
         let decision = decide(&store)?;
+        // What triggers made lives until the plan has been carried out: it is copied from there.
+        let (decision, _made) = match dry_run {
+            true => (decision, None),
+            false => composing::complete(self, &table, &store, decision)?,
+        };
         check::check_change(&decision.plan, &store.layout)?;
         if decision.is_unchanged() {
             decision.summary.iter().for_each(|line| self.ui.say(line));

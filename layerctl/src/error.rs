@@ -233,10 +233,10 @@ impl Error {
                 "make an image from a directory or tar archive: layerctl build DIR --name N --version V -o FILE".into(),
             ),
             Self::Superblock { .. } => Some("get or build the image again".into()),
-            Self::Requirement(_) => {
+            Self::Requirement(RequirementError::Syntax(_)) => {
                 Some("quote it where it has a bound: --requires 'libfoo >= 1.2'".into())
             }
-            Self::Id(_) => Some("choose another one, such as python3.13 or 1.0~rc1".into()),
+            Self::Id(_) | Self::Requirement(RequirementError::Id(_)) => Some("choose another one, such as python3.13 or 1.0~rc1".into()),
             Self::Io { source, .. } if publish::is_full(source) => Some(FULL_SOMEWHERE.into()),
             Self::Io { source, .. } => io_hint(source),
             Self::NoProgram { name, source } if source.kind() == io::ErrorKind::NotFound => {

@@ -8,6 +8,7 @@ mod admission;
 mod archive;
 mod cli;
 mod commands;
+mod composing;
 mod config;
 mod context;
 mod describe;

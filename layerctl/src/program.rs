@@ -73,7 +73,8 @@ fn read(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn last_words(bytes: &[u8]) -> String {
+/// The last lines of what a program wrote, as one.
+pub(crate) fn last_words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ")

@@ -6,6 +6,7 @@ use layers::attempts::Attempts;
 use layers::generation::{Base, Generation, Layer};
 use layers::id::{GenerationId, Name, SetName};
 use layers::plan::change::State;
+use layers::trigger::Trigger;
 use serde::Serialize;
 
 /// A generation, in JSON.
@@ -27,6 +28,18 @@ pub(super) struct GenerationView<'a> {
     options: &'a [String],
     layers: Vec<LayerView<'a>>,
     sets: &'a BTreeMap<SetName, Vec<Name>>,
+    /// What was asked of the package manager.
+    requests: &'a [String],
+    /// The choices of layers that have a trigger layer.
+    triggers: Vec<TriggerView<'a>>,
+}
+
+/// A trigger layer, in JSON.
+#[derive(Serialize)]
+struct TriggerView<'a> {
+    layers: &'a [Name],
+    /// Null where the triggers had nothing to do.
+    digest: Option<String>,
 }
 
 /// A base, in JSON.
@@ -63,7 +76,15 @@ impl<'a> GenerationView<'a> {
             options: &generation.options,
             layers: generation.layers.iter().map(LayerView::new).collect(),
             sets: &generation.sets,
+            requests: &generation.requests,
+            triggers: generation.triggers.iter().map(TriggerView::new).collect(),
         }
+    }
+}
+
+impl<'a> TriggerView<'a> {
+    fn new(trigger: &'a Trigger) -> Self {
+        Self { layers: &trigger.layers, digest: trigger.digest.map(|digest| digest.to_string()) }
     }
 }
 

@@ -245,6 +245,9 @@ fn generation(text: &mut String, generation: &Generation) {
         let needed = if layer.requested { "" } else { "  (needed by another)" };
         line(text, label, &format!("{}  {}{needed}", layer.title(), layer.digest.short()));
     }
+    for (place, request) in generation.requests.iter().enumerate() {
+        line(text, if place == 0 { "asked" } else { "" }, request);
+    }
     let mut label = "sets";
     for (set, members) in &generation.sets {
         // The default set is worth a line only where it is not all that there is.

@@ -38,6 +38,9 @@ impl Known {
     }
 }
 
+/// What has every number of the base's accounts.
+const BASE: &str = "the base";
+
 /// What a layer says.
 #[derive(Debug, Clone)]
 pub(super) struct Claims<'a> {
@@ -84,7 +87,7 @@ pub(super) fn lines(base: &Known, layers: &[Claims<'_>]) -> Result<Vec<String>, 
             kind: *kind,
             name,
             id: Some(*id),
-            holder: Some("the base".to_owned()),
+            holder: Some(BASE.to_owned()),
         })
         .collect();
     for line in &parsed {
@@ -202,7 +205,7 @@ fn settle(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
         let own = (entry.name.to_owned(), entry.holder.clone());
         // A base may have two names for one number of its own.
         match owners.get(&(entry.kind, id)) {
-            Some((_, holder)) if *holder == entry.holder => {}
+            Some((_, holder)) if *holder == entry.holder && text(holder) == BASE => {}
             Some((name, holder)) => {
                 let (one, other) = (text(holder), text(&entry.holder));
                 let kind = word_of(entry.kind);

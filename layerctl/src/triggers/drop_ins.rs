@@ -1,21 +1,31 @@
 //! Tables of triggers that machines, bases and layers bring: `*.toml` in a directory, in the order of their names.
 
-#![expect(clippy::disallowed_methods, reason = "reads files of the machine or of a mounted image")]
+#![expect(clippy::disallowed_methods, reason = "reads files of the machine")]
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::table::{Table, TableError};
+use super::union::Union;
+use crate::context::Context;
 use crate::error::Error;
 
 /// Where a machine has its own.
-pub(crate) const OF_THE_MACHINE: &str = "/etc/layerctl/triggers.d";
+pub(super) const OF_THE_MACHINE: &str = "/etc/layerctl/triggers.d";
 
-/// Where a base or a layer has its own, relative to its root.
-pub(super) const OF_AN_IMAGE: &str = "usr/lib/layerctl/triggers.d";
+/// Where a base or a layer has its own.
+const OF_AN_IMAGE: &str = "/usr/lib/layerctl/triggers.d";
 
 impl Table {
+    /// The table for the store of a command: a machine's own triggers are for its own store.
+    pub(crate) fn of(context: &Context) -> Result<Self, Error> {
+        match context.is_running_system() {
+            true => Self::load(&[Path::new(OF_THE_MACHINE)]),
+            false => Self::load(&[]),
+        }
+    }
+
     /// The table that layerctl brings, with what the files in these directories add and replace.
     pub(crate) fn load(directories: &[&Path]) -> Result<Self, Error> {
         let mut table = Self::built_in()?;
@@ -37,6 +47,20 @@ impl Table {
     }
 }
 
+/// A table with what the images of a stack add and replace, the topmost last.
+pub(super) fn of_images(table: &Table, union: &Union<'_>) -> Result<Table, Error> {
+    let mut table = table.clone();
+    for image in union.images() {
+        for path in image.list(Path::new(OF_AN_IMAGE))?.iter().filter(|path| is_table(path)) {
+            let name = PathBuf::from(format!("{} of {}", path.display(), image.image.name));
+            let text = String::from_utf8(image.read(path)?.unwrap_or_default());
+            let text = text.map_err(|error| Error::io("read", &name, io::Error::other(error)))?;
+            table.extend(Table::parse(&text, &name)?);
+        }
+    }
+    Ok(table)
+}
+
 fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let listing = match fs::read_dir(directory) {
         Ok(listing) => listing,
@@ -46,12 +70,16 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in listing {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if is_table(&path) {
             files.push(path);
         }
     }
     files.sort_unstable();
     Ok(files)
+}
+
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
 }
 
 impl From<TableError> for Error {

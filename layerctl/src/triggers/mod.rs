@@ -6,13 +6,21 @@
 //! ```
 
 mod accounts;
+mod alternatives;
+mod compose;
 mod deb822;
 mod dpkg;
 mod drop_ins;
 mod glob;
+mod merges;
+mod select;
 mod stack;
 mod table;
+#[cfg(test)]
+mod tests;
+mod union;
+mod upper;
 
-pub(crate) use drop_ins::OF_THE_MACHINE;
+pub(crate) use compose::compose;
 pub(crate) use stack::{Stack, StackImage};
 pub(crate) use table::{Table, TableError};

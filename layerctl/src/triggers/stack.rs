@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use layers::id::{Digest, Name};
 use layers::manifest::Manifest;
+use layers::plan::change::Composition;
 use layers::superblock::Format;
+
+use super::table::Table;
 
 /// An image of a stack: in the store, or on its way there.
 #[derive(Debug, Clone)]
@@ -34,5 +37,11 @@ impl Stack {
     /// All images, bottom first.
     pub(crate) fn images(&self) -> impl DoubleEndedIterator<Item = &StackImage> {
         std::iter::once(&self.base).chain(&self.layers)
+    }
+
+    /// The digest of what a composition is made from, as the generation's record has it.
+    pub(crate) fn inputs(&self, table: &Table) -> Digest {
+        let layers = self.layers.iter().map(|layer| (layer.name.clone(), layer.digest)).collect();
+        Composition::new(&table.digest(), self.base.digest, layers).inputs
     }
 }

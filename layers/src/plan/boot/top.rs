@@ -42,7 +42,9 @@ pub(super) fn trigger<'a>(
         }
     }
     let (far, trigger, format) = nearest?;
-    if far != (0, 0) {
+    // Where these layers and more needed nothing, they need nothing.
+    let needs_none = far.0 == 0 && trigger.digest.is_none();
+    if far != (0, 0) && !needs_none {
         problems.push(format!(
             "no trigger layer was made for these layers; taking that of {}",
             list(&trigger.layers)

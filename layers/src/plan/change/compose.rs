@@ -25,7 +25,8 @@ pub struct Composition {
 }
 
 impl Composition {
-    fn new(table: &Digest, base: Digest, layers: Vec<(Name, Digest)>) -> Self {
+    /// A table of triggers, by its digest, over a base and layers, bottom first.
+    pub fn new(table: &Digest, base: Digest, layers: Vec<(Name, Digest)>) -> Self {
         let mut hash = Sha256::new();
         hash.update(format!("triggers {table}\nbase {base}\n"));
         layers.iter().for_each(|(name, digest)| hash.update(format!("layer {name} {digest}\n")));

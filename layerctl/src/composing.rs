@@ -1,0 +1,92 @@
+//! Between a decision and its execution: the layers of each new choice are looked at together, and package triggers run
+//! over them.
+
+#![expect(clippy::disallowed_methods, reason = "makes a directory for each trigger layer")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use layers::id::{Digest, Name};
+use layers::layout::{Layout, UNPUBLISHED};
+use layers::manifest::Manifest;
+use layers::plan::Op;
+use layers::plan::change::{Composition, Decision, ImageFile, Refusal, State};
+
+use crate::context::{Context, Store};
+use crate::error::Error;
+use crate::triggers::{self, Stack, StackImage, Table};
+use crate::work::WorkDirectory;
+
+/// Completes a decision with the trigger layers that its generation needs. What was made is there as long as the returned
+/// directory is.
+pub(crate) fn complete(
+    context: &Context,
+    table: &Table,
+    store: &Store,
+    decision: Decision,
+) -> Result<(Decision, Option<WorkDirectory>), Error> {
+    if decision.compositions.is_empty() {
+        return Ok((decision, None));
+    }
+    let work = WorkDirectory::in_store(UNPUBLISHED, &store.layout.store())?;
+    let mut made: Vec<Option<ImageFile>> = Vec::new();
+    for (number, composition) in decision.compositions.iter().enumerate() {
+        let stack = stack(composition, &decision, &store.state, &store.layout)?;
+        let place = work.path().join(number.to_string());
+        fs::create_dir(&place).map_err(|error| Error::io("create", &place, error))?;
+        made.push(triggers::compose(context, table, &stack, &place)?);
+    }
+    let kept = made.iter().any(Option::is_some).then_some(work);
+    Ok((decision.complete(&store.state, &store.layout, &made)?, kept))
+}
+
+/// The images of a composition: in the store, or on their way there.
+fn stack(
+    composition: &Composition,
+    decision: &Decision,
+    state: &State,
+    layout: &Layout,
+) -> Result<Stack, Refusal> {
+    let image = |name: Option<&Name>, digest: &Digest| {
+        let manifest = manifest(decision, state, layout, digest).ok_or_else(|| {
+            Refusal::new(
+                format!("the manifest of image {} is missing from the store", digest.short()),
+                "install its file again; see what is damaged: layerctl verify",
+            )
+        })?;
+        let name = name.unwrap_or(&manifest.name).clone();
+        let path = arriving(decision, layout, digest).unwrap_or_else(|| layout.image(digest));
+        Ok(StackImage { name, digest: *digest, path, format: manifest.format, manifest })
+    };
+    Ok(Stack {
+        base: image(None, &composition.base)?,
+        layers: composition
+            .layers
+            .iter()
+            .map(|(name, digest)| image(Some(name), digest))
+            .collect::<Result<_, Refusal>>()?,
+    })
+}
+
+/// Where an image is that is to enter the store.
+fn arriving(decision: &Decision, layout: &Layout, digest: &Digest) -> Option<PathBuf> {
+    let place = layout.image(digest);
+    decision.plan.ops.iter().find_map(|op| match op {
+        Op::StageImage { from, to, .. } if *to == place => Some(from.clone()),
+        _ => None,
+    })
+}
+
+fn manifest(
+    decision: &Decision,
+    state: &State,
+    layout: &Layout,
+    digest: &Digest,
+) -> Option<Manifest> {
+    let place = layout.manifest(digest);
+    let new = decision.plan.ops.iter().find_map(|op| match op {
+        Op::WriteFile { path, text } if *path == place => Manifest::parse(text).ok(),
+        _ => None,
+    });
+    new.or_else(|| state.manifests.get(digest).cloned())
+}
