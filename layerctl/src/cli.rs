@@ -8,9 +8,11 @@ use layers::id::GenerationId;
 use layers::manifest::Kind;
 use layers::superblock::Format;
 
+mod repo;
 mod start;
 mod writable;
 
+pub(crate) use repo::{Repo, RepoAdd, RepoIndex, RepoRefresh, RepoRemove, Search, Upgrade};
 pub(crate) use start::{Boot, BootSync, Kargs};
 pub(crate) use writable::{
     Etc, EtcConflicts, EtcDiff, EtcReset, EtcStatus, EtcSync, EtcTake, Policy, PolicyVerb, Reset,
@@ -88,7 +90,7 @@ pub(crate) enum Command {
     Base(Base),
     /// Make an image from a directory or a tar archive
     Build(Build),
-    /// Add layers: image files, or layers that the store has, by name
+    /// Add layers: image files or URLs, or layers by name, of the store or a repository
     Install(Install),
     /// Take layers away, and those that only they needed
     Uninstall(Uninstall),
@@ -129,6 +131,13 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Make the initrd that boots generations
     Initrd(Initrd),
+    /// Get layers from repositories
+    #[command(subcommand)]
+    Repo(Repo),
+    /// List what repositories have
+    Search(Search),
+    /// Bring layers and the base to their newest, for the next boot
+    Upgrade(Upgrade),
     /// Print a shell's completions
     Completions(Completions),
     /// Print a manual page, or write all of them
@@ -147,6 +156,9 @@ impl Command {
             Self::Boot(boot) => matches!(boot, Boot::Sync(_)),
             Self::Policy(policy) => policy.verb.is_some(),
             Self::Reset(reset) => !reset.preview,
+            Self::Repo(repo) => !matches!(repo, Repo::List(_)),
+            Self::Search(_) => false,
+            Self::Upgrade(upgrade) => !upgrade.check && !upgrade.preview,
             _ => true,
         }
     }
@@ -298,8 +310,9 @@ impl From<KindName> for Kind {
 /// Arguments of `install`.
 #[derive(Debug, Args)]
 pub(crate) struct Install {
-    /// Image files (a path with a slash or an ending such as .img), or names of layers that the store has
-    #[arg(required = true, value_name = "FILE|NAME")]
+    /// Image files (a path with a slash or an ending such as .img), URLs of image files, or names of layers that the
+    /// store or a repository has
+    #[arg(required = true, value_name = "FILE|URL|NAME")]
     pub(crate) items: Vec<String>,
     /// The set to add them to, in place of the one that boots when none is named
     #[arg(long, value_name = "SET")]

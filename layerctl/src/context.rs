@@ -33,6 +33,8 @@ pub(crate) enum Outcome {
     Done,
     /// All was as asked for before.
     Unchanged,
+    /// It looked whether there is something to do, and there is nothing.
+    UpToDate,
     /// It looked, and what it found is not in order.
     Unsound,
 }
@@ -157,7 +159,7 @@ impl Context {
     pub(crate) fn make_generation(
         &self,
         dry_run: bool,
-        decide: impl FnOnce(&Store) -> Result<Decision, Error>,
+        decide: impl FnOnce(&mut Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
         let config = self.config()?.map(|file| file.config);
         let partition = config.as_ref().and_then(|config| config.boot.partition.clone());
@@ -170,7 +172,7 @@ impl Context {
     pub(crate) fn change(
         &self,
         dry_run: bool,
-        decide: impl FnOnce(&Store) -> Result<Decision, Error>,
+        decide: impl FnOnce(&mut Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
         self.change_with(dry_run, None, |context| context.partition(Look::Quick), decide)
     }
@@ -179,7 +181,7 @@ impl Context {
     pub(crate) fn mend(
         &self,
         dry_run: bool,
-        decide: impl FnOnce(&Store) -> Result<Decision, Error>,
+        decide: impl FnOnce(&mut Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
         self.change_with(dry_run, None, |context| context.partition(Look::Thorough), decide)
     }
@@ -200,7 +202,7 @@ impl Context {
         dry_run: bool,
         config: Option<Config>,
         partition: impl FnOnce(&Self) -> Result<Option<BootPartition>, Error>,
-        decide: impl FnOnce(&Store) -> Result<Decision, Error>,
+        decide: impl FnOnce(&mut Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
         let layout = store::open(&self.mount_point())?;
         let _lock = if dry_run { None } else { Some(Lock::acquire(&layout)?) };
@@ -211,7 +213,7 @@ impl Context {
         store.state.policy = config.map(|config| config.writable);
         let table = Table::of(self)?;
         store.state.triggers = Some(table.digest());
-        let decision = decide(&store)?;
+        let decision = decide(&mut store)?;
         // What triggers made lives until the plan has been carried out: it is copied from there.
         let (decision, _made) = match dry_run {
             true => (decision, None),

@@ -10,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::repo::proxy::Proxies;
+
 /// The surroundings of one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
@@ -21,6 +23,8 @@ pub(crate) struct Environment {
     pub(crate) time: String,
     /// Whether the process has user number 0.
     pub(crate) root: bool,
+    /// Proxies to reach servers by.
+    pub(crate) proxies: Proxies,
 }
 
 impl Environment {
@@ -33,6 +37,7 @@ impl Environment {
             time: rfc3339(epoch),
             // A process's directory in /proc belongs to its user.
             root: std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0),
+            proxies: Proxies::read(|name| std::env::var(name).ok()),
         }
     }
 }

@@ -19,6 +19,7 @@ use layers::sys::KernelError;
 use thiserror::Error;
 
 use crate::initramfs;
+use crate::repo::error::RepoError;
 use crate::triggers::TableError;
 
 /// Why a command did not do what it was asked for.
@@ -139,6 +140,9 @@ pub(crate) enum Error {
     /// The initrd cannot be made for what was named.
     #[error(transparent)]
     Role(#[from] initramfs::UnknownRole),
+    /// A repository, or a file on a server, is of no use now.
+    #[error(transparent)]
+    Repository(#[from] RepoError),
     /// A table of triggers is not understood.
     #[error(transparent)]
     Triggers(TableError),
@@ -248,6 +252,7 @@ impl Error {
             Self::Program { name, message } => program_hint(name, message),
             Self::Capability { .. } => Some("run it as root: sudo layerctl …".into()),
             Self::Initramfs(error) => initramfs_hint(error),
+            Self::Repository(error) => Some(error.hint()),
             Self::Role(_) => Some("name one or more of them: --role virtio,ext4".into()),
             Self::Triggers(_) => {
                 Some("correct that line; what a table may have: docs/triggers.md".into())
@@ -287,6 +292,9 @@ impl Error {
             }
             Self::HalfBuilt { .. } => {
                 "the image is there, its manifest may not be: type the command again"
+            }
+            Self::Repository(error) if error.keeps_part() => {
+                "nothing was changed; what was downloaded stays until: layerctl cleanup"
             }
             _ if self.is_unsettled() => UNSETTLED,
             _ => "nothing was changed",

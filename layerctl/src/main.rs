@@ -23,6 +23,8 @@ mod packing;
 mod partition;
 mod preview;
 mod program;
+mod repo;
+mod resolve;
 mod sandbox;
 mod source;
 mod triggers;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     let context = Context::new(ui, environment, cli.place());
     match commands::run(&cli.command, &context) {
         Ok(Outcome::Unchanged) if cli.unchanged_exit_77 => ExitCode::from(UNCHANGED),
+        Ok(Outcome::UpToDate) => ExitCode::from(UNCHANGED),
         Ok(Outcome::Unsound) => ExitCode::FAILURE,
         Ok(Outcome::Done | Outcome::Unchanged) => ExitCode::SUCCESS,
         // A reader that has seen enough, as in `layerctl status | head -1`, is no failure.

@@ -21,6 +21,7 @@ mod initrd;
 mod install;
 mod plan;
 mod policy;
+mod repo;
 mod reset;
 mod running_system;
 mod sets;

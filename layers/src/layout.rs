@@ -25,6 +25,8 @@
 //!   upper/var/{upper,work}          shared by all generations, as is home
 //!   upper/var/bound/…               what is bound over paths of /var: containers' storage
 //!   upper/home/{upper,work}
+//!   repos/NAME.toml                 a configured repository of layers
+//!   cache/repos/NAME.toml           the index that it gave last
 //!   log                             one line for each change
 //!   reserve                         room for a change on a full disk: given up by what frees space or moves a pointer
 //! ```
@@ -188,6 +190,31 @@ impl Layout {
     /// The log of changes.
     pub fn log(&self) -> PathBuf {
         self.top.join("log")
+    }
+
+    /// The directory of configured repositories; made with the first one.
+    pub fn repositories(&self) -> PathBuf {
+        self.top.join("repos")
+    }
+
+    /// A configured repository's file.
+    pub fn repository(&self, name: &Name) -> PathBuf {
+        self.repositories().join(format!("{name}.toml"))
+    }
+
+    /// The directory of the indexes that repositories gave last; made with the first one.
+    pub fn repository_indexes(&self) -> PathBuf {
+        self.top.join("cache/repos")
+    }
+
+    /// The index that a repository gave last.
+    pub fn repository_index(&self, name: &Name) -> PathBuf {
+        self.repository_indexes().join(format!("{name}.toml"))
+    }
+
+    /// Where the file of that digest is put together that is downloaded; it holds nothing that is published.
+    pub fn download(&self, digest: &Digest) -> PathBuf {
+        self.store().join(format!("{UNPUBLISHED}get-{digest}"))
     }
 
     /// The file whose blocks and inode are there for a change on a full disk.

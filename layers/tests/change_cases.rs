@@ -26,7 +26,7 @@ use layers::manifest::{Kind, Links, Manifest, SCHEMA};
 use layers::plan::Op;
 use layers::plan::boot::Pointers;
 use layers::plan::change::{
-    self, Decision, ImageFile, Install, KargsEdit, NewKernel, Refusal, Request, State,
+    self, Decision, ImageFile, Install, KargsEdit, NewKernel, Refusal, Request, State, Upgrade,
     change_kargs, create_set, delete_set, import_base, mark_good, pin, rollback, sync_boot,
     uninstall, unpin,
 };
@@ -264,8 +264,8 @@ fn load(case: &Path, layout: &Layout) -> State {
     state
 }
 
-/// Reads `change`: verb and words on the first line, with `once` at its end for --try-once; for `install` and `import` a line `file …` or `name …` for each
-/// image.
+/// Reads `change`: verb and words on the first line, with `once` at its end for --try-once; for `install`, `import` and `upgrade` a line
+/// `file …`, `name …` or `base …` for each image.
 fn decide(text: &str, state: &State, layout: &Layout) -> Result<Decision, Refusal> {
     let mut lines = text.lines();
     let asked = lines.next().unwrap().to_owned();
@@ -306,6 +306,17 @@ fn decide(text: &str, state: &State, layout: &Layout) -> Result<Decision, Refusa
                 None,
                 request,
             )
+        }
+        "upgrade" => {
+            let mut upgrade = Upgrade::default();
+            for line in lines {
+                match line.trim().split_once(' ').unwrap() {
+                    ("file", words) => upgrade.layers.push(file(words)),
+                    ("base", words) => upgrade.base = Some(file(words)),
+                    _ => panic!("{line}: neither file nor base"),
+                }
+            }
+            change::upgrade(state, layout, &upgrade, request)
         }
         "uninstall" => uninstall(state, layout, &names(&words), request),
         "create" => {
@@ -379,7 +390,7 @@ fn outcome(case: &Path) -> Result<String, String> {
 
 #[test]
 fn every_change_case_gives_its_plan_or_its_refusal() {
-    case::run_all("change", 80, outcome);
+    case::run_all("change", 90, outcome);
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Er
             admission::admit(context, &store.state, &args.input, Kind::Base, &naming)?
         };
         check_machine(context, &image.manifest)?;
-        image.kernel = take_kernel(args, context, store, &image, work)?;
+        let tree = args.input.is_dir().then_some(args.input.as_path());
+        image.kernel = take_kernel(context, store, &image, tree, args.init.as_deref(), work)?;
         let request = context.request_once(
             format!("base import {}", image.manifest.title()),
             args.pointing.try_once,
@@ -41,11 +42,13 @@ pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Er
     })
 }
 
-fn take_kernel(
-    args: &BaseImport,
+/// Takes a base's kernel, if it has one, from its `tree` or its image, and makes the initrd with the program `init`.
+pub(super) fn take_kernel(
     context: &Context,
     store: &Store,
     image: &ImageFile,
+    tree: Option<&Path>,
+    init: Option<&Path>,
     work: &Path,
 ) -> Result<Option<NewKernel>, Error> {
     let manifest = &image.manifest;
@@ -57,19 +60,19 @@ fn take_kernel(
             root,
             title: format!("base {}", manifest.title()),
             versions: &manifest.kernels,
-            init: args.init.as_deref(),
+            init,
             needed: store.state.boot.is_some(),
         };
         kernel::take(context, &source, work)
     };
-    match args.input.is_dir() {
-        true => take(&args.input),
-        false => take(admission::open(&image.path, manifest.format)?.root()),
+    match tree {
+        Some(tree) => take(tree),
+        None => take(admission::open(&image.path, manifest.format)?.root()),
     }
 }
 
 /// A place for what is made of the base: in the store's file system, where cleanup finds it after a crash.
-fn work_directory(store: &Store, dry_run: bool) -> Result<WorkDirectory, Error> {
+pub(super) fn work_directory(store: &Store, dry_run: bool) -> Result<WorkDirectory, Error> {
     let parent = if dry_run { std::env::temp_dir() } else { store.layout.store() };
     WorkDirectory::in_store(UNPUBLISHED, &parent)
 }
@@ -109,7 +112,7 @@ fn pack(
 }
 
 /// The running system's next base must run on this machine; a disk in another machine's hands may be anything.
-fn check_machine(context: &Context, manifest: &Manifest) -> Result<(), Refusal> {
+pub(super) fn check_machine(context: &Context, manifest: &Manifest) -> Result<(), Refusal> {
     let native = admission::native_architecture();
     let fits = [native.as_str(), ANY_ARCHITECTURE].contains(&manifest.architecture.as_str());
     if fits || !context.is_running_system() {

@@ -22,11 +22,14 @@ mod mark_good;
 mod pin;
 mod plan;
 mod policy;
+mod repo;
 mod reset;
 mod rollback;
+mod search;
 mod set;
 mod status;
 mod uninstall;
+mod upgrade;
 mod verify;
 
 /// Does what the command line says.
@@ -58,6 +61,9 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error
         Command::Verify(args) => verify::run(*args, context),
         Command::Plan(args) => plan::run(args, context),
         Command::Initrd(args) => initrd::run(args, context),
+        Command::Repo(verb) => repo::run(verb, context),
+        Command::Search(args) => search::run(args, context),
+        Command::Upgrade(args) => upgrade::run(args, context),
         Command::Completions(args) => completions::run(args, context),
         Command::Man(args) => man::run(args, context),
     }

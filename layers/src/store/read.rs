@@ -106,6 +106,7 @@ fn serial(layout: &Layout) -> Result<Option<GenerationId>, StoreError> {
 /// What was never published or is half removed: by a change that was interrupted, or by a boot that was.
 fn leftovers(layout: &Layout) -> Result<Vec<PathBuf>, StoreError> {
     let mut directories = layout.directories();
+    directories.extend([layout.repositories(), layout.repository_indexes()]);
     directories.extend(Dir::ALL.map(|dir| layout.shared_upper(dir)));
     let mut left = Vec::new();
     for name in entries(&layout.etc_uppers())? {

@@ -27,12 +27,11 @@ pub fn import_base(
             format!("install it: layerctl install {}", image.path.display()),
         ));
     }
-    let base = Base::from_manifest(manifest);
     let mut draft = if state.is_new() {
         let sets = BTreeMap::from([(SetName::default_set(), Vec::new())]);
         Draft {
             options: Vec::new(),
-            base: base.clone(),
+            base: Base::from_manifest(manifest),
             kernel: None,
             layers: Vec::new(),
             sets,
@@ -42,31 +41,48 @@ pub fn import_base(
     } else {
         Draft::of(state.start()?)
     };
-    let same = draft.base == base;
-    // The same base without a kernel is one whose initrd could not be built this time: the one that it has stays.
-    let kept = draft.kernel.take().filter(|_| same && image.kernel.is_none());
-    let new = image.kernel.as_ref().map(|new| new.kernel.clone());
-    let had = state.start().ok().and_then(|start| start.kernel.clone());
-    draft.kernel = new.or(kept);
+    let had = (state.pointers.default.is_some()).then(|| draft.base.clone());
+    let kernel = draft.kernel.clone();
+    replace(&mut draft, image);
     let whole = |kernel: &Kernel| {
         kernel.files().iter().all(|(file, size)| state.kernels.get(file) == Some(size))
     };
-    if state.pointers.default.is_some()
-        && same
-        && draft.kernel == had
+    if had.as_ref() == Some(&draft.base)
+        && draft.kernel == kernel
         && draft.kernel.as_ref().is_none_or(whole)
-        && state.images.get(&base.digest) == Some(&manifest.size)
+        && state.images.get(&manifest.digest) == Some(&manifest.size)
     {
         return Ok(Decision::unchanged(format!("{} is the base already", manifest.title())));
     }
-    draft.base = base;
     let mut summary = vec![format!("base {}", manifest.title())];
+    let images = arriving(state, &mut draft, image, resolved, &mut summary)?;
+    fit::check(&draft, state, &images)?;
+    publish(state, layout, request, draft, &images, summary)
+}
+
+/// Puts `image` under the layers of a draft, with its kernel.
+pub(super) fn replace(draft: &mut Draft, image: &ImageFile) {
+    let base = Base::from_manifest(&image.manifest);
+    // The same base without a kernel is one whose initrd could not be built this time: the one that it has stays.
+    let kept = draft.kernel.take().filter(|_| draft.base == base && image.kernel.is_none());
+    let new = image.kernel.as_ref().map(|new| new.kernel.clone());
+    draft.kernel = new.or(kept);
+    draft.base = base;
+}
+
+/// Puts what came of all requests for the new base `image` into a draft; gives all images that arrive with it.
+pub(super) fn arriving<'a>(
+    state: &State,
+    draft: &mut Draft,
+    image: &'a ImageFile,
+    resolved: Option<&'a [Resolved]>,
+    summary: &mut Vec<String>,
+) -> Result<Vec<&'a ImageFile>, Refusal> {
     let before = state.start().map_or_else(|_| Ok(Vec::new()), intents)?;
     if let Some(resolved) = resolved {
-        resolve::put_all(&mut draft, &before, resolved, &mut summary)?;
+        resolve::put_all(draft, &before, resolved, summary)?;
     }
     let mut images = vec![image];
     images.extend(resolve::images(resolved.unwrap_or_default()));
-    fit::check(&draft, state, &images)?;
-    publish(state, layout, request, draft, &images, summary)
+    Ok(images)
 }

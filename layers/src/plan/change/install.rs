@@ -226,7 +226,7 @@ fn take(
 }
 
 /// Adds what the layers need and do not have, from the store; gives the names added.
-fn pull_needed(
+pub(super) fn pull_needed(
     state: &State,
     layers: &mut Vec<Layer>,
     summary: &mut Vec<String>,
@@ -253,7 +253,7 @@ fn pull_needed(
 }
 
 /// Drops the layers that nobody asked for and no other layer needs any more, out of the sets too.
-fn drop_unneeded(draft: &mut Draft) {
+pub(super) fn drop_unneeded(draft: &mut Draft) {
     let layers = &mut draft.layers;
     while let Some(at) = layers.iter().position(|layer| {
         !layer.requested && layers.iter().all(|other| !other.requires.contains(&layer.name))

@@ -33,6 +33,7 @@ mod policy;
 mod reset;
 mod resolve;
 mod sets;
+mod upgrade;
 
 use entries::After;
 
@@ -47,6 +48,7 @@ pub use policy::apply_policy;
 pub use reset::{cancel_reset, refused_reset, reset};
 pub use resolve::{Resolved, intents, resolve};
 pub use sets::{create_set, delete_set};
+pub use upgrade::{Upgrade, upgrade};
 
 /// All that a change's decision depends on, as read from a store under its lock.
 #[derive(Debug, Clone, Default)]

@@ -1,0 +1,104 @@
+//! Makes a repository's index from the images in a directory.
+
+#![expect(clippy::disallowed_methods, reason = "lists the directory and reads its images")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use layers::manifest::Kind;
+use layers::plan::change::{Refusal, State};
+use layers::store::{publish, stage};
+
+use super::index::{self, Entry, Index};
+use super::sums;
+use crate::admission::{self, Naming};
+use crate::context::Context;
+use crate::error::Error;
+
+/// Makes the index of `directory`: every image in it, each looked into and hashed. Gives it with its file's path.
+pub(crate) fn index(context: &Context, directory: &Path) -> Result<(PathBuf, Index), Error> {
+    let mut entries = Vec::new();
+    for file in images(directory)? {
+        entries.push(entry(context, directory, &file)?);
+    }
+    let index = Index::new(entries, 0);
+    check_unique(&index)?;
+    Ok((directory.join(index::FILE), index))
+}
+
+/// Writes an index where a server finds it; `false` where it was the same before.
+pub(crate) fn write(path: &Path, index: &Index) -> Result<bool, Error> {
+    let text = index.to_string();
+    if fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return Ok(false);
+    }
+    let failed = |error| Error::io("write", path, error);
+    publish::file(path, &text).map_err(failed)?;
+    // Servers do not run as root.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(path, mode).map_err(failed)?;
+    Ok(true)
+}
+
+/// The names of all image files, sorted.
+fn images(directory: &Path) -> Result<Vec<String>, Error> {
+    let failed = |error| Error::io("read", directory, error);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let Ok(name) = entry.map_err(failed)?.file_name().into_string() else { continue };
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        if sums::ENDINGS.contains(&ending) && !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn entry(context: &Context, directory: &Path, name: &str) -> Result<Entry, Error> {
+    let path = directory.join(name);
+    let image =
+        admission::admit(context, &State::default(), &path, Kind::Layer, &Naming::default())?;
+    let size = fs::metadata(&path).map_err(|error| Error::io("open", &path, error))?.len();
+    let bar = context.ui.bar(name, size);
+    let digest = stage::hash(&path, &mut |bytes| bar.inc(bytes))?;
+    let manifest = image.manifest;
+    if image.path != path {
+        // A disk image: its file is not the image that is inside.
+        return Ok(Entry {
+            file: name.to_owned(),
+            size: Some(size),
+            digest,
+            name: manifest.name,
+            version: manifest.version,
+            kind: Some(manifest.kind),
+            architecture: Some(manifest.architecture),
+            manifest: None,
+        });
+    }
+    if manifest.digest != digest {
+        let what = format!(
+            "the manifest of {} says digest {}, the image has {}",
+            path.display(),
+            manifest.digest.short(),
+            digest.short()
+        );
+        return Err(Refusal::new(what, "build the image again, or get both again").into());
+    }
+    Ok(Entry::described(name.to_owned(), manifest))
+}
+
+/// Nobody could say which of two files of one name, version and architecture to take.
+fn check_unique(index: &Index) -> Result<(), Refusal> {
+    let same = |pair: &&[Entry]| match pair {
+        [a, b] => (&a.name, &a.version, &a.architecture) == (&b.name, &b.version, &b.architecture),
+        _ => false,
+    };
+    match index.entries.windows(2).find(same) {
+        Some([a, b]) => Err(Refusal::new(
+            format!("{} and {} are both {}", a.file, b.file, a.title()),
+            "take one of them away, or build it with another version",
+        )),
+        _ => Ok(()),
+    }
+}
