@@ -8,10 +8,12 @@ use layers::id::GenerationId;
 use layers::manifest::Kind;
 use layers::superblock::Format;
 
+mod build;
 mod repo;
 mod start;
 mod writable;
 
+pub(crate) use build::Build;
 pub(crate) use repo::{Repo, RepoAdd, RepoIndex, RepoRefresh, RepoRemove, Search, Upgrade};
 pub(crate) use start::{Boot, BootSync, Kargs};
 pub(crate) use writable::{
@@ -88,8 +90,8 @@ pub(crate) enum Command {
     /// Import the base image, which holds the whole system
     #[command(subcommand)]
     Base(Base),
-    /// Make an image from a directory or a tar archive
-    Build(Build),
+    /// Make an image from a directory, an archive, packages or a recipe
+    Build(Box<Build>),
     /// Add layers: image files or URLs, or layers by name, of the store or a repository
     Install(Install),
     /// Take layers away, and those that only they needed
@@ -229,46 +231,6 @@ pub(crate) struct Naming {
     /// The version of an image that has no manifest
     #[arg(long, value_name = "VERSION")]
     pub(crate) version: Option<String>,
-}
-
-/// Arguments of `build`.
-#[derive(Debug, Args)]
-pub(crate) struct Build {
-    /// A directory, or a tar archive (plain, gzip, xz or zstd)
-    #[arg(value_name = "DIR|TAR")]
-    pub(crate) input: PathBuf,
-    /// The image's name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: String,
-    /// The image's version
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) version: String,
-    /// The image file to make; its manifest is written beside it, ending in .toml
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
-    /// The image's file system [default: erofs for a layer, squashfs for a base]
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<FormatName>,
-    /// What the image is for
-    #[arg(long, value_enum, default_value_t = KindName::Layer)]
-    pub(crate) kind: KindName,
-    /// Its architecture as systemd names it, or any [default: this machine's]
-    #[arg(long, value_name = "ARCHITECTURE")]
-    pub(crate) architecture: Option<String>,
-    /// Layers without which this one is of no use, each with bounds for its version if need be: "libfoo >= 1.2 < 2"
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    pub(crate) requires: Vec<String>,
-    /// Layers beside which this one must not be in one boot, with bounds likewise
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    pub(crate) conflicts: Vec<String>,
-    /// Never boot a generation that has this layer without it
-    #[arg(long)]
-    pub(crate) required: bool,
-    /// Whiteouts and opaque directories that the tree has on purpose
-    #[arg(long, value_name = "PATH,…", value_delimiter = ',')]
-    pub(crate) deletes: Vec<String>,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }
 
 /// An image's file system, as typed.

@@ -128,6 +128,30 @@ pub(crate) enum Error {
         /// Which.
         capability: Capability,
     },
+    /// A package manager, or what it ran, failed.
+    #[error("{program} failed:{said}")]
+    PackageManager {
+        /// Its program.
+        program: &'static str,
+        /// The last lines that it wrote.
+        said: String,
+    },
+    /// The lists of packages cannot be fetched.
+    #[error("the lists of packages cannot be fetched:{said}")]
+    NoLists {
+        /// The package manager.
+        program: &'static str,
+        /// What it wrote.
+        said: String,
+    },
+    /// A recipe is not understood.
+    #[error("{} is no recipe: {source}", .path.display())]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: toml::de::Error,
+    },
     /// There is no sandbox to run programs in.
     #[error("{0}")]
     Sandbox(String),
@@ -250,6 +274,16 @@ impl Error {
                 ))
             }
             Self::Program { name, message } => program_hint(name, message),
+            Self::PackageManager { said, .. } if said.contains("No space left on device") => {
+                Some(FULL_SOMEWHERE.into())
+            }
+            Self::PackageManager { .. } => Some(
+                "its last lines are above; all of them: layerctl --verbose build …".into(),
+            ),
+            Self::NoLists { program, .. } => Some(format!(
+                "look at the network and at the sources of {program}; from what the cache has: --offline"
+            )),
+            Self::Recipe { .. } => Some("see what may stand in it: docs/build.md".into()),
             Self::Capability { .. } => Some("run it as root: sudo layerctl …".into()),
             Self::Initramfs(error) => initramfs_hint(error),
             Self::Repository(error) => Some(error.hint()),

@@ -6,6 +6,7 @@
 
 mod admission;
 mod archive;
+mod build;
 mod cli;
 mod commands;
 mod composing;
@@ -13,6 +14,7 @@ mod config;
 mod context;
 mod describe;
 mod environment;
+mod erofs;
 mod error;
 mod etc;
 mod health;

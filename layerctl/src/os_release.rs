@@ -13,7 +13,8 @@ pub(crate) fn name_and_version(text: &str) -> (Option<String>, Option<String>) {
     )
 }
 
-fn value(text: &str, key: &str) -> Option<String> {
+/// The value of a field, without its quotes.
+pub(crate) fn value(text: &str, key: &str) -> Option<String> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
     Some(line.trim_matches(['"', '\'']).to_owned())
 }

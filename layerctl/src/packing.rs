@@ -50,15 +50,15 @@ pub(crate) fn pack(
     recipe: Recipe,
     image: &Path,
 ) -> Result<Manifest, Error> {
-    admission::check_contents(
-        &tree.root.display().to_string(),
-        &tree.contents,
-        recipe.kind,
-        &recipe.deletes,
-    )?;
+    admission::check_contents(&tree.name, &tree.contents, recipe.kind, &recipe.deletes)?;
     let spinner = context.ui.spinner("packing");
     match recipe.format {
         Format::Squashfs => squashfs(context, tree, image)?,
+        // Made on every machine that gets a layer, and the same on all of them.
+        Format::Erofs if recipe.kind == Kind::Trigger => {
+            let uuid = uuid_number(&recipe.name, &recipe.version).to_be_bytes();
+            crate::erofs::write(&tree.root, image, tree.newest, uuid)?;
+        }
         Format::Erofs => erofs(context, tree, &recipe, image)?,
     }
     spinner.finish_and_clear();
@@ -158,11 +158,15 @@ fn erofs(context: &Context, tree: &SourceTree, recipe: &Recipe, image: &Path) ->
 }
 
 /// A UUID (RFC 9562, version 8) that follows from name and version.
-fn uuid(name: &Name, version: &Version) -> String {
+fn uuid_number(name: &Name, version: &Version) -> u128 {
     let hash = Sha256::digest(format!("layerctl image {name} {version}"));
     let number = hash.iter().take(16).fold(0_u128, |number, &byte| number << 8 | u128::from(byte));
-    let version_and_variant = (number & !(0xf << 76) & !(0x3 << 62)) | 0x8 << 76 | 0x2 << 62;
-    let digits = format!("{version_and_variant:032x}");
+    (number & !(0xf << 76) & !(0x3 << 62)) | 0x8 << 76 | 0x2 << 62
+}
+
+/// As text.
+fn uuid(name: &Name, version: &Version) -> String {
+    let digits = format!("{:032x}", uuid_number(name, version));
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
         if [8, 12, 16, 20].contains(&place) {

@@ -1,4 +1,4 @@
-//! What an image is made from: a directory, or an archive unpacked for the purpose.
+//! What an image is made from: a directory tree.
 
 #![expect(clippy::disallowed_methods, reason = "looks at directories and archives")]
 
@@ -12,12 +12,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use layers::store::inspect::{self, Contents};
 use layers::store::tree;
 
-use crate::archive;
-use crate::context::Context;
 use crate::error::Error;
 
 /// A directory tree that is ready to be packed.
 pub(crate) struct SourceTree {
+    /// What messages call it.
+    pub(crate) name: String,
     /// Its top.
     pub(crate) root: PathBuf,
     /// What it holds.
@@ -29,16 +29,10 @@ pub(crate) struct SourceTree {
 }
 
 impl SourceTree {
-    /// Opens the directory or archive at `input`; what has to be unpacked or copied goes below `work`.
-    pub(crate) fn open(context: &Context, input: &Path, work: &Path) -> Result<Self, Error> {
-        let metadata = fs::metadata(input).map_err(|error| Error::io("open", input, error))?;
+    /// Opens the directory at `input`; what has to be copied goes below `work`.
+    pub(crate) fn open(input: &Path, work: &Path) -> Result<Self, Error> {
         let copy = work.join("tree");
-        let root = if !metadata.is_dir() {
-            let spinner = context.ui.spinner("unpacking");
-            archive::unpack(input, &copy, context.environment.root)?;
-            spinner.finish_and_clear();
-            copy
-        } else if any(input, &tree::is_marked)? {
+        let root = if any(input, &tree::is_marked)? {
             // An overlay's upper: its notes about lowers mean nothing elsewhere and differ from copy to copy.
             let mut links = HashMap::new();
             tree::copy_tree(&real(input)?, &copy, &mut links)?;
@@ -49,7 +43,7 @@ impl SourceTree {
         let contents =
             inspect::tree(&root).map_err(|(path, error)| Error::io("read", &path, error))?;
         let (newest, inodes) = survey(&root)?;
-        Ok(Self { root, contents, newest, inodes })
+        Ok(Self { name: input.display().to_string(), root, contents, newest, inodes })
     }
 }
 

@@ -34,6 +34,12 @@ fn help_tells_every_verb_and_option() {
         "verify",
         "plan",
         "initrd",
+        "repo",
+        "repo add",
+        "repo refresh",
+        "repo index",
+        "search",
+        "upgrade",
         "completions",
         "man",
     ];

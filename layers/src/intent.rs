@@ -14,12 +14,12 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::id::{Digest, IdError, Name, Version};
+use crate::id::{Digest, IdError, Name};
 
 /// Why a text is no request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IntentError {
-    /// A name, version or digest in it is none.
+    /// A name or digest in it is none.
     #[error(transparent)]
     Id(#[from] IdError),
     /// It does not begin as one does, or ends too early.
@@ -48,8 +48,8 @@ pub enum Intent {
     Replace {
         /// The package.
         package: String,
-        /// The version that takes its place.
-        version: Version,
+        /// The version that takes its place, as the package manager writes it.
+        version: String,
         /// SHA-256 of the package's file.
         file: Digest,
     },
@@ -103,7 +103,7 @@ impl FromStr for Intent {
             ("remove", [package]) => Ok(Self::Remove { package: (*package).to_owned() }),
             ("replace", [package, version, file]) => Ok(Self::Replace {
                 package: (*package).to_owned(),
-                version: version.parse()?,
+                version: (*version).to_owned(),
                 file: file.parse()?,
             }),
             _ => Err(unknown()),
@@ -137,7 +137,7 @@ mod tests {
             "packages htop: htop",
             "packages web: nginx curl (inactive: the base has nginx 1.26.3-3)",
             "remove vim-tiny",
-            &format!("replace htop 3.4.1-5 {digest}"),
+            &format!("replace htop 2:3.4.1-5 {digest}"),
         ] {
             assert_eq!(text.parse::<Intent>().unwrap().to_string(), text);
         }

@@ -83,7 +83,7 @@ fn pack(
     naming: &Naming,
     work: &Path,
 ) -> Result<ImageFile, Error> {
-    let tree = SourceTree::open(context, directory, work)?;
+    let tree = SourceTree::open(directory, work)?;
     let os_release = tree.contents.os_release.as_deref().unwrap_or_default();
     let (os_name, os_version) = os_release::name_and_version(os_release);
     let known = |what: &str, typed: &Option<String>, found: Option<String>| {

@@ -90,8 +90,14 @@ pub(crate) fn offers(
         let known = cache::read(layout, &repository);
         let index = match poll(client, &repository.location, known.as_ref()) {
             Ok(polled) => {
-                if keep && !polled.unchanged {
-                    cache::write(layout, &repository.name, &polled.cached)?;
+                if keep
+                    && !polled.unchanged
+                    && let Err(error) = cache::write(layout, &repository.name, &polled.cached)
+                {
+                    // It is asked for once more the next time, which costs nothing but bytes.
+                    context
+                        .ui
+                        .warn(&format!("the index of {} is not kept: {error}", repository.name));
                 }
                 Some(polled.index)
             }

@@ -74,7 +74,7 @@ pub(crate) fn compose(
     let image = work.join(format!("{NAME}-{version}.img"));
     let scratch = place.path().join("packing");
     fs::create_dir(&scratch).map_err(|error| Error::io("create", &scratch, error))?;
-    let tree = SourceTree::open(context, &composition.sandbox.upper, &scratch)?;
+    let tree = SourceTree::open(&composition.sandbox.upper, &scratch)?;
     let recipe = Recipe {
         name: NAME.parse()?,
         version: version.parse()?,
@@ -109,7 +109,8 @@ impl<'a> Composition<'a> {
         union: &'a Union<'a>,
         place: &Path,
     ) -> Result<Self, Error> {
-        let epoch = context.environment.epoch.unwrap_or_else(|| union.newest());
+        // Not the time of a build that the environment names: what is known by its inputs depends on them alone.
+        let epoch = union.newest();
         let (upper, work) = (place.join("upper"), place.join("sandbox"));
         fs::create_dir(&work).map_err(|error| Error::io("create", &work, error))?;
         Upper::new(&upper, union)?;

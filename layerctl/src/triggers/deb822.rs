@@ -3,13 +3,18 @@
 
 /// A paragraph: its lines, without the empty one after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Paragraph<'a> {
+pub(crate) struct Paragraph<'a> {
     text: &'a [u8],
 }
 
 impl<'a> Paragraph<'a> {
+    /// Its lines, without the line feed of the last one.
+    pub(crate) fn text(&self) -> &'a [u8] {
+        self.text.strip_suffix(b"\n").unwrap_or(self.text)
+    }
+
     /// A field's value on its first line; names are told apart without regard to case.
-    pub(super) fn field(&self, name: &str) -> Option<&'a [u8]> {
+    pub(crate) fn field(&self, name: &str) -> Option<&'a [u8]> {
         self.text.split(|&byte| byte == b'\n').find_map(|line| {
             let colon = line.iter().position(|&byte| byte == b':')?;
             let (key, value) = line.split_at_checked(colon)?;
@@ -39,7 +44,7 @@ impl<'a> Paragraph<'a> {
 }
 
 /// The paragraphs of a text.
-pub(super) fn paragraphs(text: &[u8]) -> impl Iterator<Item = Paragraph<'_>> {
+pub(crate) fn paragraphs(text: &[u8]) -> impl Iterator<Item = Paragraph<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         loop {

@@ -30,24 +30,17 @@ impl Table {
     pub(crate) fn load(directories: &[&Path]) -> Result<Self, Error> {
         let mut table = Self::built_in()?;
         for directory in directories {
-            table.extend_from(directory, directory)?;
+            for file in files(directory).map_err(|error| Error::io("read", directory, error))? {
+                let text = fs::read_to_string(&file);
+                let text = text.map_err(|error| Error::io("read", &file, error))?;
+                table.extend_for_good(Self::parse(&text, &file)?);
+            }
         }
         Ok(table)
     }
-
-    /// Takes the tables in a directory; messages call it `known_as`.
-    pub(super) fn extend_from(&mut self, directory: &Path, known_as: &Path) -> Result<(), Error> {
-        for file in files(directory).map_err(|error| Error::io("read", known_as, error))? {
-            let name = known_as.join(file.file_name().unwrap_or_default());
-            let text =
-                fs::read_to_string(&file).map_err(|error| Error::io("read", &name, error))?;
-            self.extend(Self::parse(&text, &name)?);
-        }
-        Ok(())
-    }
 }
 
-/// A table with what the images of a stack add and replace, the topmost last.
+/// A table with what the images of a stack add and replace, the topmost last, but for what the administrator says.
 pub(super) fn of_images(table: &Table, union: &Union<'_>) -> Result<Table, Error> {
     let mut table = table.clone();
     for image in union.images() {
@@ -58,6 +51,7 @@ pub(super) fn of_images(table: &Table, union: &Union<'_>) -> Result<Table, Error
             table.extend(Table::parse(&text, &name)?);
         }
     }
+    table.restore();
     Ok(table)
 }
 

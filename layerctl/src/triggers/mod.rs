@@ -8,7 +8,7 @@
 mod accounts;
 mod alternatives;
 mod compose;
-mod deb822;
+pub(crate) mod deb822;
 mod dpkg;
 mod drop_ins;
 mod glob;

@@ -45,6 +45,9 @@ pub(crate) struct TableError {
 pub(crate) struct Table {
     #[serde(default, rename = "trigger")]
     triggers: Vec<Trigger>,
+    /// Those of them that the administrator wrote: no image's take their place.
+    #[serde(skip)]
+    own: Vec<Trigger>,
 }
 
 /// What a trigger merges that no program does.
@@ -180,6 +183,18 @@ impl Table {
         }
     }
 
+    /// As [`Self::extend`], for what the administrator says.
+    pub(super) fn extend_for_good(&mut self, other: Self) {
+        self.own.extend(other.triggers.clone());
+        self.extend(other);
+    }
+
+    /// Puts back what the administrator says, after what images say.
+    pub(super) fn restore(&mut self) {
+        let triggers = std::mem::take(&mut self.own);
+        self.extend(Self { triggers, own: Vec::new() });
+    }
+
     /// The triggers, in the order in which they run.
     pub(crate) fn triggers(&self) -> &[Trigger] {
         &self.triggers
@@ -261,6 +276,34 @@ mod tests {
         ] {
             assert!(!table.is_written(Path::new(path)), "{path}");
         }
+    }
+
+    #[test]
+    fn the_documents_example_is_a_table() {
+        let document = include_str!("../../../docs/triggers.md");
+        let (_, rest) = document.split_once("```toml\n").unwrap();
+        let table = parse(rest.split_once("```").unwrap().0).unwrap();
+        let [trigger] = table.triggers() else { panic!("{table:?}") };
+        assert!(
+            trigger.optional && table.is_kept(Path::new("/var/lib/dictionaries-common/hunspell/x"))
+        );
+        let built_in = Table::built_in().unwrap();
+        for trigger in built_in.triggers() {
+            assert!(document.contains(trigger.name.as_str()) || trigger.when.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_the_administrator_says_stays() {
+        let mut table = Table::built_in().unwrap();
+        let say = |path: &str| {
+            parse(&format!("[[trigger]]\nname = \"fonts\"\ndiscards = [\"{path}\"]\n")).unwrap()
+        };
+        table.extend_for_good(say("/own"));
+        table.extend(say("/image"));
+        assert!(table.is_written(Path::new("/image")));
+        table.restore();
+        assert!(table.is_written(Path::new("/own")) && !table.is_written(Path::new("/image")));
     }
 
     #[test]

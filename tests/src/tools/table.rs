@@ -77,6 +77,8 @@ pub const TOOLS: &[Tool] = &[
     program("zstd", "zstd", "zstd", "zstd"),
     program("cpio", "cpio", "cpio", "cpio"),
     program("depmod", "kmod", "kmod", "kmod"),
+    program("nginx", "nginx-light", "nginx", "nginx"),
+    program("openssl", "openssl", "openssl", "openssl"),
     program("strace", "strace", "strace", "strace"),
     program("busybox", "busybox-static", "busybox", "busybox"),
     Tool {
