@@ -9,11 +9,13 @@ use layers::manifest::Kind;
 use layers::superblock::Format;
 
 mod build;
+mod packages;
 mod repo;
 mod start;
 mod writable;
 
 pub(crate) use build::Build;
+pub(crate) use packages::{Override, OverrideReset, PackageSources};
 pub(crate) use repo::{Repo, RepoAdd, RepoIndex, RepoRefresh, RepoRemove, Search, Upgrade};
 pub(crate) use start::{Boot, BootSync, Kargs};
 pub(crate) use writable::{
@@ -96,6 +98,9 @@ pub(crate) enum Command {
     Install(Install),
     /// Take layers away, and those that only they needed
     Uninstall(Uninstall),
+    /// Take packages of the base away, or put others in their place
+    #[command(subcommand)]
+    Override(Override),
     /// Name choices among the layers, for `layers.set=` on the kernel command line
     #[command(subcommand)]
     Set(Set),
@@ -219,6 +224,8 @@ pub(crate) struct BaseImport {
     #[arg(long, value_name = "FILE")]
     pub(crate) init: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) sources: PackageSources,
+    #[command(flatten)]
     pub(crate) pointing: Pointing,
 }
 
@@ -276,6 +283,11 @@ pub(crate) struct Install {
     /// store or a repository has
     #[arg(required = true, value_name = "FILE|URL|NAME")]
     pub(crate) items: Vec<String>,
+    /// The names are packages: the base's package manager makes one layer of them, which is made anew for each new base
+    #[arg(long, conflicts_with = "replace")]
+    pub(crate) packages: bool,
+    #[command(flatten)]
+    pub(crate) sources: PackageSources,
     /// The set to add them to, in place of the one that boots when none is named
     #[arg(long, value_name = "SET")]
     pub(crate) set: Option<String>,

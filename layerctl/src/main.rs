@@ -26,6 +26,7 @@ mod partition;
 mod preview;
 mod program;
 mod repo;
+mod requests;
 mod resolve;
 mod sandbox;
 mod source;

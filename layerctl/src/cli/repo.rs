@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Pointing, Reading, Writing};
+use super::{PackageSources, Pointing, Reading, Writing};
 
 /// Verbs of `repo`.
 #[derive(Debug, Subcommand)]
@@ -85,6 +85,11 @@ pub(crate) struct Upgrade {
     /// [default: /usr/lib/layerctl/layers-init of the base, else of this machine]
     #[arg(long, value_name = "FILE")]
     pub(crate) init: Option<PathBuf>,
+    /// Make layers of packages anew too, of the newest that there are
+    #[arg(long, conflicts_with = "only")]
+    pub(crate) packages: bool,
+    #[command(flatten)]
+    pub(crate) sources: PackageSources,
     #[command(flatten)]
     pub(crate) pointing: Pointing,
 }

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::kernel::{self, Source};
 use crate::os_release;
 use crate::packing::{self, Recipe};
+use crate::requests;
 use crate::source::SourceTree;
 use crate::work::WorkDirectory;
 
@@ -38,7 +39,9 @@ pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Er
             format!("base import {}", image.manifest.title()),
             args.pointing.try_once,
         );
-        Ok(change::import_base(&store.state, &store.layout, &image, None, &request)?)
+        let resolved = requests::for_base(context, store, &image, &args.sources, work)?;
+        let resolved = resolved.as_deref();
+        Ok(change::import_base(&store.state, &store.layout, &image, resolved, &request)?)
     })
 }
 

@@ -8,7 +8,7 @@ use layers::id::{Name, SetName};
 use layers::manifest::{Kind, Manifest};
 use layers::plan::change::{self, ImageFile, Refusal};
 
-use super::{base, repo, words};
+use super::{base, packages, repo, words};
 use crate::admission::{self, Naming};
 use crate::cli::Install;
 use crate::context::{Context, Outcome, Store};
@@ -22,6 +22,9 @@ use crate::resolve::{Candidate, Ground, Resolution, Resolver};
 use crate::work::WorkDirectory;
 
 pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
+    if args.packages {
+        return packages::install(args, context);
+    }
     let (urls, others): (Vec<&String>, Vec<&String>) =
         args.items.iter().partition(|item| location::is_url(item));
     let (files, typed): (Vec<&String>, Vec<&String>) =

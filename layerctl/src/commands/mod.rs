@@ -19,6 +19,8 @@ mod install;
 mod kargs;
 mod man;
 mod mark_good;
+mod overrides;
+mod packages;
 mod pin;
 mod plan;
 mod policy;
@@ -39,6 +41,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error
         Command::Base(Base::Import(args)) => base::import(args, context),
         Command::Build(args) => build::run(args, context),
         Command::Install(args) => install::run(args, context),
+        Command::Override(args) => overrides::run(args, context),
         Command::Uninstall(args) => uninstall::run(args, context),
         Command::Set(Set::Create(args)) => set::create(args, context),
         Command::Set(Set::Delete(args)) => set::delete(args, context),

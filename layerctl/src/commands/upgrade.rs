@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::repo::client::Client;
 use crate::repo::fetch::Fetcher;
 use crate::repo::refresh::{self, Offers};
+use crate::requests;
 use crate::resolve::{Candidate, Upgrades};
 use crate::work::WorkDirectory;
 
@@ -42,6 +43,11 @@ fn tell(args: &Upgrade, wanted: &[Name], context: &Context) -> Result<Outcome, E
     }
     let upgrades = Upgrades::among(&store.state, &all.offers, wanted)?;
     upgrades.notes.iter().for_each(|note| context.ui.warn(note));
+    if !store.state.start()?.requests.is_empty() {
+        context.ui.say(
+            "layers of packages are not looked at; to make them anew: layerctl upgrade --packages",
+        );
+    }
     if upgrades.is_empty() {
         context.ui.say("all is up to date");
         return Ok(if args.check { Outcome::UpToDate } else { Outcome::Unchanged });
@@ -141,6 +147,9 @@ fn upgrade(args: &Upgrade, wanted: &[Name], context: &Context) -> Result<Outcome
         let mut images = fetch(context, &mut store.state, &all, wanted, &fetcher)?;
         if let Some(image) = &mut images.base {
             take_base(args.init.as_deref(), context, store, image, work)?;
+            images.resolved = requests::for_base(context, store, image, &args.sources, work)?;
+        } else if args.packages {
+            images.resolved = requests::for_present_base(context, store, &args.sources, work)?;
         }
         let request = context
             .request_once(format!("upgrade {}", words(wanted)).trim_end(), args.pointing.try_once);

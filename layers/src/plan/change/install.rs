@@ -50,6 +50,7 @@ pub fn install(
         }
     }
     for one in &asked.resolved {
+        resolve::check_free(&draft, &one.intent)?;
         resolve::put(&mut draft, one, &set, &mut summary)?;
     }
     drop_unneeded(&mut draft);

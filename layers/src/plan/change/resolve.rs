@@ -88,9 +88,9 @@ pub(super) fn put_all(
         let name = layer(intent)?;
         if !kept.contains(&name) {
             take_away(draft, &name, summary);
+            forget(draft, &name);
         }
     }
-    draft.requests.clear();
     resolved.iter().try_for_each(|one| put(draft, one, &SetName::default_set(), summary))
 }
 
@@ -104,12 +104,13 @@ pub(super) fn put(
 ) -> Result<(), Refusal> {
     let Resolved { intent, image, .. } = resolved;
     let name = intent.layer().map_err(refused_name)?;
-    draft.requests.retain(|text| {
-        text.parse::<Intent>().ok().and_then(|it| it.layer().ok()).as_ref() != Some(&name)
-    });
+    let known = draft.requests.contains(&intent.to_string());
+    forget(draft, &name);
     draft.requests.push(intent.to_string());
     let Some(image) = image else {
-        if let Intent::Packages { inactive: Some(why), .. } = intent {
+        if let Intent::Packages { inactive: Some(why), .. } = intent
+            && !known
+        {
             summary.push(format!("{name} is inactive: {why}"));
         }
         take_away(draft, &name, summary);
@@ -148,6 +149,25 @@ fn insert(draft: &mut Draft, layer: Layer, overrides: bool, set: &SetName) {
         .collect();
     let above = draft.layers.iter().position(|layer| !overriding.contains(&layer.name));
     draft.layers.insert(above.unwrap_or(draft.layers.len()), layer);
+}
+
+/// Refuses a request whose layer would take the place of one that did not come of a request.
+pub(super) fn check_free(draft: &Draft, intent: &Intent) -> Result<(), Refusal> {
+    let name = intent.layer().map_err(refused_name)?;
+    let of = |text: &String| text.parse::<Intent>().ok()?.layer().ok();
+    let asked = draft.requests.iter().any(|text| of(text).as_ref() == Some(&name));
+    match draft.layers.iter().find(|layer| layer.name == name).filter(|_| !asked) {
+        None => Ok(()),
+        Some(layer) => Err(Refusal::new(
+            format!("a layer named {} is installed already: version {}", layer.name, layer.version),
+            format!("choose another name with --name, or take it away: layerctl uninstall {name}"),
+        )),
+    }
+}
+
+fn forget(draft: &mut Draft, name: &Name) {
+    let layer = |text: &String| text.parse::<Intent>().ok()?.layer().ok();
+    draft.requests.retain(|text| layer(text).as_ref() != Some(name));
 }
 
 fn take_away(draft: &mut Draft, name: &Name, summary: &mut Vec<String>) {

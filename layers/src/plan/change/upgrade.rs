@@ -2,7 +2,7 @@
 
 use super::base;
 use super::install::{drop_unneeded, pull_needed};
-use super::resolve::Resolved;
+use super::resolve::{self, Resolved, intents};
 use super::{Decision, Draft, ImageFile, Refusal, Request, State, fit, publish};
 use crate::generation::{Generation, Layer};
 use crate::id::{Name, Version};
@@ -16,7 +16,7 @@ pub struct Upgrade {
     pub layers: Vec<ImageFile>,
     /// The base, if there is a newer one.
     pub base: Option<ImageFile>,
-    /// All requests of the generation that the change starts from, resolved for the new base; without, what came of them
+    /// All requests of the generation that the change starts from, resolved for the new base or anew; without, what came of them
     /// for the old base stays.
     pub resolved: Option<Vec<Resolved>>,
 }
@@ -44,12 +44,19 @@ pub fn upgrade(
             files.extend(base::arriving(state, &mut draft, image, resolved, &mut summary)?);
         }
     }
+    if asked.base.is_none()
+        && let Some(resolved) = &asked.resolved
+    {
+        resolve::put_all(&mut draft, &intents(start)?, resolved, &mut summary)?;
+        files.extend(resolve::images(resolved));
+    }
     for image in &asked.layers {
         if replace(&mut draft, start, image, &mut summary)? {
             files.push(image);
         }
     }
-    if files.is_empty() {
+    let same = (&draft.layers, &draft.requests) == (&start.layers, &start.requests);
+    if same && draft.base == start.base {
         return Ok(Decision::unchanged("there is nothing newer".to_owned()));
     }
     pull(state, &mut draft, &mut summary)?;
