@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
-use layers::id::{Name, Version};
+use layers::id::{Digest, Name, Version};
 use layers::manifest::{self, Kind, Links, Manifest};
 use layers::os::Os;
 use layers::plan::change::{ImageFile, Refusal, State};
@@ -15,9 +15,11 @@ use layers::store::inspect::{Contents, OpenImage};
 use layers::store::{read, stage};
 use layers::superblock::{Format, Superblock};
 
+use crate::cli;
 use crate::context::Context;
 use crate::describe::{self, Identity};
 use crate::error::Error;
+use crate::file_name::{FileName, NO_VERSION};
 use crate::os_release;
 
 /// Directories that a base must have, since its root is read-only: what is mounted there, now or by systemd.
@@ -33,6 +35,12 @@ pub(crate) struct Naming {
     pub(crate) name: Option<String>,
     /// `--version`.
     pub(crate) version: Option<String>,
+}
+
+impl From<&cli::Naming> for Naming {
+    fn from(typed: &cli::Naming) -> Self {
+        Self { name: typed.name.clone(), version: typed.version.clone() }
+    }
 }
 
 /// Looks at the image file at `path` and gives it with its manifest: the one beside it, the one that the store has
@@ -80,35 +88,61 @@ pub(crate) fn admit(
             manifest
         }
         None => {
-            let named = naming.name.as_deref().map(str::parse).transpose()?;
-            let described = describe::identity(image.root(), kind, named.as_ref())?;
-            let (name, version, architecture) = name(path, kind, naming, &contents)?;
-            Manifest {
-                schema: manifest::SCHEMA,
-                name,
-                version,
-                kind,
-                architecture,
-                format: superblock.format,
-                size,
-                digest,
-                dirs: contents.dirs.clone(),
-                kernels: kernels(&contents, kind),
-                marks_good: marks_good(&contents, kind),
-                requires: Vec::new(),
-                required: false,
-                deletes: Vec::new(),
-                conflicts: Vec::new(),
-                packages: described.packages,
-                os: os(&contents, kind),
-                fits: described.fits,
-                links: scan(context, &image)?,
-            }
+            let manifest = manifest(context, path, &image, &contents, kind, naming)?;
+            Manifest { format: superblock.format, size, digest, ..manifest }
         }
     };
     check_contents(&what, &contents, manifest.kind, &manifest.deletes)?;
     check_claims(&what, &manifest, &contents)?;
     Ok(ImageFile { path: path.to_owned(), manifest, kernel: None })
+}
+
+/// An image file as it is, with all that speaks against it at once.
+pub(crate) struct Examined {
+    /// Its manifest; where it has none, one without a digest, and with a name and version only where they are known.
+    pub(crate) manifest: Manifest,
+    /// Why it may not enter a store, apart from what its files are among others.
+    pub(crate) refusals: Vec<Refusal>,
+}
+
+/// Looks at an image file without a store; it may be a base or a layer.
+pub(crate) fn examine(context: &Context, path: &Path, naming: &Naming) -> Result<Examined, Error> {
+    let superblock = stage::superblock(path)
+        .map_err(|error| Error::io("open", path, error))?
+        .map_err(|source| Error::Superblock { path: path.to_owned(), source })?;
+    let size = fs::metadata(path).map_err(|error| Error::io("open", path, error))?.len();
+    let image = open(path, superblock.format)?;
+    let contents = look_inside(context, &image)?;
+    let what = path.display().to_string();
+    let mut refusals = Vec::new();
+    let manifest = match sidecar(path)? {
+        Some(manifest) => {
+            refusals.extend(check_sidecar(path, &manifest, &superblock, size).err());
+            let described = describe::identity(image.root(), manifest.kind, Some(&manifest.name))?;
+            refusals.extend(check_described(&what, &manifest, &contents, &described).err());
+            refusals.extend(check_claims(&what, &manifest, &contents).err());
+            manifest
+        }
+        None => {
+            let kind = kind(&contents);
+            let unknown = Naming { name: Some("image".to_owned()), version: Some("0".to_owned()) };
+            let of = |naming| manifest(context, path, &image, &contents, kind, naming);
+            let mut manifest = of(naming).or_else(|_| of(&unknown))?;
+            (manifest.format, manifest.size) = (superblock.format, size);
+            manifest
+        }
+    };
+    refusals.extend(match manifest.kind {
+        Kind::Base => check_contents(&what, &contents, manifest.kind, &manifest.deletes).err(),
+        Kind::Layer | Kind::Trigger => check_absent(&what, &contents, &manifest.deletes).err(),
+    });
+    Ok(Examined { manifest, refusals })
+}
+
+/// What an image without a manifest is for.
+fn kind(contents: &Contents) -> Kind {
+    let whole = MOUNT_POINTS.iter().all(|name| contents.directories.contains(*name));
+    if whole && contents.init { Kind::Base } else { Kind::Layer }
 }
 
 /// Where the manifest of an image file lies: beside it, ending in `.toml`.
@@ -190,28 +224,66 @@ pub(crate) fn open(path: &Path, format: Format) -> Result<OpenImage, Error> {
     Ok(OpenImage::open(path, format)?)
 }
 
-/// Name, version and architecture: as told, else by `NAME_VERSION[_ARCHITECTURE].img`, for a base else by os-release.
+/// The manifest of an image that has none, but for its format, size and digest.
+fn manifest(
+    context: &Context,
+    path: &Path,
+    image: &OpenImage,
+    contents: &Contents,
+    kind: Kind,
+    naming: &Naming,
+) -> Result<Manifest, Error> {
+    let named = naming.name.as_deref().map(str::parse).transpose()?;
+    let described = describe::identity(image.root(), kind, named.as_ref())?;
+    let (name, version, architecture) = name(path, kind, naming, contents, &described)?;
+    Ok(Manifest {
+        schema: manifest::SCHEMA,
+        name,
+        version,
+        kind,
+        architecture,
+        format: Format::Squashfs,
+        size: 0,
+        digest: Digest::new([0; 32]),
+        dirs: contents.dirs.clone(),
+        kernels: kernels(contents, kind),
+        marks_good: marks_good(contents, kind),
+        requires: Vec::new(),
+        required: false,
+        deletes: Vec::new(),
+        conflicts: Vec::new(),
+        packages: described.packages,
+        os: os(contents, kind),
+        fits: described.fits,
+        links: scan(context, image)?,
+    })
+}
+
+/// Name, version and architecture: as told, else by the file's name, for a base else by os-release.
 fn name(
     path: &Path,
     kind: Kind,
     naming: &Naming,
     contents: &Contents,
+    described: &Identity,
 ) -> Result<(Name, Version, String), Error> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let parts: Vec<&str> = stem.split('_').collect();
-    let (mut name, mut version, mut architecture) = match parts.as_slice() {
-        [name, version] => (Some(*name), Some(*version), None),
-        [name, version, architecture] => (Some(*name), Some(*version), Some(*architecture)),
-        _ => (None, None, None),
-    };
+    let mut parts = FileName::parse(&stem, described.name.as_deref());
     let (os_name, os_version) = match (&contents.os_release, kind) {
         (Some(text), Kind::Base) => os_release::name_and_version(text),
         _ => (None, None),
     };
-    if name.is_none() {
-        (name, version, architecture) = (os_name.as_deref(), os_version.as_deref(), None);
+    if parts.name.is_none() {
+        parts = FileName {
+            name: os_name.as_deref(),
+            version: os_version.as_deref(),
+            architecture: None,
+        };
     }
-    let name = naming.name.as_deref().or(name);
+    let version = parts.version.or(described.version.as_deref());
+    // An extension need not have a version of its own.
+    let version = version.or_else(|| described.name.as_ref().map(|_| NO_VERSION));
+    let name = naming.name.as_deref().or(parts.name).or(described.name.as_deref());
     let version = naming.version.as_deref().or(version);
     let (Some(name), Some(version)) = (name, version) else {
         let what = format!(
@@ -221,7 +293,18 @@ fn name(
         let hint = "give them: --name NAME --version VERSION; or make it with layerctl build";
         return Err(Refusal::new(what, hint).into());
     };
-    let architecture = architecture.map_or_else(native_architecture, str::to_owned);
+    let architecture = match (&described.architecture, parts.architecture) {
+        (Some(says), Some(named)) if says != named => {
+            let what = format!(
+                "{} is for {named} by its name, and for {says} by its extension-release",
+                path.display()
+            );
+            return Err(Refusal::new(what, "get the image again from where it was made").into());
+        }
+        (Some(architecture), _) => architecture.clone(),
+        (None, Some(architecture)) => architecture.to_owned(),
+        (None, None) => native_architecture(),
+    };
     Ok((name.parse()?, version.parse()?, architecture))
 }
 
@@ -295,6 +378,10 @@ fn check_deletes(what: &str, contents: &Contents, declared: &[String]) -> Result
             hint,
         ));
     }
+    check_absent(what, contents, declared)
+}
+
+fn check_absent(what: &str, contents: &Contents, declared: &[String]) -> Result<(), Refusal> {
     let absent = missing_in(&contents.deletes, declared);
     if absent.is_empty() {
         return Ok(());

@@ -6,15 +6,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use layers::id::GenerationId;
 use layers::manifest::Kind;
+use layers::scrutiny::Check;
 use layers::superblock::Format;
 
 mod build;
+mod inspection;
 mod packages;
 mod repo;
 mod start;
 mod writable;
 
 pub(crate) use build::Build;
+pub(crate) use inspection::{Allowing, Choice, Diff, Files, Lint, Which};
 pub(crate) use packages::{Override, OverrideReset, PackageSources};
 pub(crate) use repo::{Repo, RepoAdd, RepoIndex, RepoRefresh, RepoRemove, Search, Upgrade};
 pub(crate) use start::{Boot, BootSync, Kargs};
@@ -69,7 +72,7 @@ impl Cli {
     /// What the command works on.
     pub(crate) fn place(&self) -> Place {
         let (root, config, boot) = (self.root.clone(), self.config.clone(), self.boot.clone());
-        Place { root, config, boot }
+        Place { root, config, boot, allow: self.command.allowed().to_vec() }
     }
 }
 
@@ -82,6 +85,8 @@ pub(crate) struct Place {
     pub(crate) config: Option<PathBuf>,
     /// The mount point of a boot partition, or `none`.
     pub(crate) boot: Option<PathBuf>,
+    /// Checks that are no reason to refuse this time.
+    pub(crate) allow: Vec<Check>,
 }
 
 /// The verbs.
@@ -134,6 +139,14 @@ pub(crate) enum Command {
     Cleanup(Cleanup),
     /// Check that all images are what they were when they entered the store
     Verify(Reading),
+    /// Look for what may be wrong with an image or layer before it is installed
+    Lint(Lint),
+    /// Tell which layer a path comes from, and which others it hides
+    Which(Which),
+    /// List the files of a layer or of the base
+    Files(Files),
+    /// Compare the layers and packages of two generations
+    Diff(Diff),
     /// Show what a boot would mount, without booting
     Plan(Plan),
     /// Make the initrd that boots generations
@@ -152,11 +165,23 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// The checks that are no reason to refuse this time.
+    fn allowed(&self) -> &[Check] {
+        match self {
+            Self::Base(Base::Import(args)) => &args.allowing.allow,
+            Self::Install(args) => &args.allowing.allow,
+            Self::Upgrade(args) => &args.allowing.allow,
+            Self::Set(Set::Create(args)) => &args.allowing.allow,
+            _ => &[],
+        }
+    }
+
     /// Whether it may change a store or make a file.
     pub(crate) fn writes(&self) -> bool {
         match self {
             Self::Status(_) | Self::History(_) | Self::Verify(_) | Self::Plan(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Health(_) => false,
+            Self::Lint(_) | Self::Which(_) | Self::Files(_) | Self::Diff(_) => false,
             Self::Set(set) => matches!(set, Set::Create(_) | Set::Delete(_)),
             Self::Etc(etc) => matches!(etc, Etc::Reset(_) | Etc::Take(_) | Etc::Sync(_)),
             Self::Kargs(kargs) => !kargs.edit.is_empty(),
@@ -225,6 +250,8 @@ pub(crate) struct BaseImport {
     pub(crate) init: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) sources: PackageSources,
+    #[command(flatten)]
+    pub(crate) allowing: Allowing,
     #[command(flatten)]
     pub(crate) pointing: Pointing,
 }
@@ -295,6 +322,8 @@ pub(crate) struct Install {
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]
+    pub(crate) allowing: Allowing,
+    #[command(flatten)]
     pub(crate) naming: Naming,
     #[command(flatten)]
     pub(crate) pointing: Pointing,
@@ -331,6 +360,8 @@ pub(crate) struct SetCreate {
     /// Names of installed layers
     #[arg(value_name = "LAYER")]
     pub(crate) layers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) allowing: Allowing,
     #[command(flatten)]
     pub(crate) writing: Writing,
 }

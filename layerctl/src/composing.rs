@@ -14,8 +14,35 @@ use layers::plan::change::{Composition, Decision, ImageFile, Refusal, State};
 
 use crate::context::{Context, Store};
 use crate::error::Error;
+use crate::inspection;
 use crate::triggers::{self, Stack, StackImage, Table};
 use crate::work::WorkDirectory;
+
+/// Looks at the layers of each new choice of a decision together. What people are to be told goes before the last line of its
+/// summary. A dry run, which downloads no image, cannot look into one that is not here.
+pub(crate) fn check(
+    context: &Context,
+    table: &Table,
+    store: &Store,
+    decision: &mut Decision,
+    dry_run: bool,
+) -> Result<(), Error> {
+    let mut lines: Vec<String> = Vec::new();
+    for composition in &decision.compositions {
+        let stack = stack(composition, decision, &store.state, &store.layout)?;
+        if dry_run && stack.images().any(|image| !image.path.exists()) {
+            continue;
+        }
+        for line in inspection::check_stack(context, &store.state, table, &stack)? {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    let last = decision.summary.len().saturating_sub(1);
+    decision.summary.splice(last..last, lines);
+    Ok(())
+}
 
 /// Completes a decision with the trigger layers that its generation needs. What was made is there as long as the returned
 /// directory is.

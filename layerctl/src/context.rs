@@ -14,6 +14,7 @@ use layers::plan::change::{Decision, Refusal, Request, State};
 use layers::plan::{Op, Plan, check};
 use layers::policy::{Dir, Mode};
 use layers::report::{BootReport, WritableMount};
+use layers::scrutiny::WARNING;
 use layers::store::partition::Look;
 use layers::store::{self, lock::Lock, reserve, stage};
 
@@ -210,10 +211,13 @@ impl Context {
         let mut store = Self::read_opened(layout, self.report()?)?;
         store.state.boot = partition(self)?;
         store.state.attempts = config.as_ref().and_then(|config| config.boot.attempts);
+        let install = config.as_ref().map(|config| config.install.clone()).unwrap_or_default();
+        store.state.install = install.allowing(&self.place.allow);
         store.state.policy = config.map(|config| config.writable);
         let table = Table::of(self)?;
         store.state.triggers = Some(table.digest());
-        let decision = decide(&mut store)?;
+        let mut decision = decide(&mut store)?;
+        composing::check(self, &table, &store, &mut decision, dry_run)?;
         // What triggers made lives until the plan has been carried out: it is copied from there.
         let (decision, _made) = match dry_run {
             true => (decision, None),
@@ -234,7 +238,12 @@ impl Context {
         if let Err(error) = reserve::keep(&store.layout) {
             log::debug!("no room is kept for a change on a full disk: {error}");
         }
-        decision.summary.iter().for_each(|line| self.ui.say(line));
+        for line in &decision.summary {
+            match line.strip_prefix(WARNING) {
+                Some(warning) => self.ui.warn(warning),
+                None => self.ui.say(line),
+            }
+        }
         Ok(Outcome::Done)
     }
 

@@ -340,7 +340,7 @@ mod tests {
             match word.split_once('=').unwrap() {
                 ("arch", value) => manifest.architecture = value.into(),
                 ("needs", value) => {
-                    manifest.requires.push(value.replace('_', " ").parse().unwrap())
+                    manifest.requires.push(value.replace('_', " ").parse().unwrap());
                 }
                 ("for", value) => {
                     let fits = Fits {

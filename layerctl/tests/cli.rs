@@ -19,6 +19,7 @@ mod etc_running;
 mod generations;
 mod http;
 mod initrd;
+mod inspection;
 mod install;
 mod plan;
 mod policy;

@@ -172,8 +172,7 @@ fn what_a_server_does_wrong_is_refused() {
         ],
     );
     // Another file than the index tells.
-    let image = world.read("served/htop_3.4.img");
-    let mut other = image.clone();
+    let mut other = world.read("served/htop_3.4.img");
     *other.last_mut().unwrap() ^= 1;
     world.write("served/htop_3.4.img", &other);
     text += &run(&world, &["install htop"]);
@@ -288,7 +287,9 @@ fn a_disk_that_fills_up_during_a_download_is_given_back() {
             "exec 2>&1; mount -t tmpfs -o size=6m none state; cp -a saved/. state\n\
              layerctl --root state repo add main http://127.0.0.1:{port}\n\
              list() {{ find state -not -name lock | sort; }}; list >before\n\
-             layerctl --root state install big & cat half >/dev/null; cat /dev/zero >state/filler 2>/dev/null || true\n\
+             layerctl --root state install big & cat half >/dev/null\n\
+             part=state/layerctl/store/.tmp-get-*/image.img\n\
+             until test $(stat -c %s $part) -gt 500000; do :; done; cat /dev/zero >state/filler 2>/dev/null || true\n\
              echo >go; wait $! || echo \"--- exit $?\"; rm state/filler\n\
              if list | cmp -s before -; then echo '--- the store is as it was'; else list; fi"
         ),

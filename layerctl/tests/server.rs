@@ -143,7 +143,7 @@ fn pass(
 ) {
     let mut head = [0; 8];
     let length = client.peek(&mut head).unwrap_or(0);
-    if head[..length].starts_with(b"CONNECT ") {
+    if head.get(..length).is_some_and(|head| head.starts_with(b"CONNECT ")) {
         let line = tunnel(&mut client);
         tunnels.lock().unwrap().push(line);
     }
@@ -173,16 +173,13 @@ fn tunnel(client: &mut TcpStream) -> String {
 }
 
 fn copy(from: &mut TcpStream, to: &mut TcpStream, limit: u64, bytes: &AtomicU64) {
-    let mut left = limit;
+    let mut from = from.take(limit);
     let mut buffer = [0; 4096];
-    while left > 0 {
-        let want = usize::try_from(left.min(4096)).unwrap();
-        let Ok(length) = from.read(&mut buffer[..want]) else { return };
-        if length == 0 || to.write_all(&buffer[..length]).is_err() {
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if to.write_all(buffer.get(..length).unwrap()).is_err() {
             return;
         }
         bytes.fetch_add(length as u64, Ordering::SeqCst);
-        left -= length as u64;
     }
 }
 

@@ -19,6 +19,9 @@
 //! attempts = 3
 //! partition = "/efi"       # or "none"
 //!
+//! [install]
+//! conflicts = "refuse"     # or "warn", "allow"
+//!
 //! [packages]
 //! install = false          # or true: names that no repository has are packages
 //! sources = "/etc/layerctl/sources.list"
@@ -36,6 +39,8 @@ use thiserror::Error;
 use crate::attempts::Attempts;
 use crate::policy::Policy;
 
+pub use crate::scrutiny::InstallPolicy;
+
 /// The file's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -45,6 +50,9 @@ pub struct Config {
     /// How generations are started.
     #[serde(skip_serializing_if = "Boot::is_default")]
     pub boot: Boot,
+    /// What follows from what is found when layers are looked at.
+    #[serde(skip_serializing_if = "InstallPolicy::is_default")]
+    pub install: InstallPolicy,
     /// How packages become layers.
     #[serde(skip_serializing_if = "Packages::is_default")]
     pub packages: Packages,
@@ -124,6 +132,7 @@ impl fmt::Display for Config {
 mod tests {
     use super::*;
     use crate::policy::{Mode, Scope};
+    use crate::scrutiny::{Check, Reaction};
 
     fn place(text: &str) -> (usize, usize, String) {
         let error = Config::parse(text).unwrap_err();
@@ -166,6 +175,17 @@ mod tests {
         }
         let config = Config::parse("[boot]\nattempts = 0\npartition = \"/efi\"\n").unwrap();
         assert_eq!(Config::parse(&config.to_string()), Ok(config));
+    }
+
+    #[test]
+    fn checks_are_taken_as_seriously_as_the_file_says() {
+        let config =
+            Config::parse("[install]\nconflicts = \"warn\"\nsetuid = \"refuse\"\n").unwrap();
+        assert_eq!(config.install.reaction(Check::Conflicts), Reaction::Warn);
+        assert_eq!(config.install.reaction(Check::Setuid), Reaction::Refuse);
+        assert_eq!(Config::parse(&config.to_string()), Ok(config));
+        assert_eq!(place("[install]\nconflict = \"warn\"\n").0, 2);
+        assert_eq!(place("[install]\n\nvar = \"never\"\n").0, 3);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use layers::id::{Digest, GenerationId, Name, Version};
 use layers::kernel::{Blob, Kernel};
 use layers::layout::{BootDir, Layout, ONE_SHOT};
 use layers::manifest::{Kind, Links, Manifest, SCHEMA};
+use layers::os::{Fits, Os};
 use layers::plan::Op;
 use layers::plan::boot::Pointers;
 use layers::plan::change::{
@@ -32,6 +33,8 @@ use layers::plan::change::{
 };
 use layers::plan::check::check_change;
 use layers::plan::collect::cleanup;
+use layers::requirement::Requirement;
+use layers::scrutiny::InstallPolicy;
 use layers::superblock::Format;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -78,9 +81,12 @@ struct CaseState {
     #[serde(default)]
     kernels: BTreeMap<String, String>,
     boot: Option<CaseBoot>,
-    /// Images that no generation names, in the words of `change`.
+    /// Images that no generation names, or more about those that one names, in the words of `change`.
     #[serde(default)]
     store: Vec<String>,
+    /// What the administrator wants of checks.
+    #[serde(default)]
+    install: InstallPolicy,
 }
 
 /// The boot partition of a case.
@@ -181,7 +187,9 @@ fn manifest(name: Name, version: Version, kind: Kind) -> Manifest {
     }
 }
 
-/// Reads `NAME VERSION [requires=a,b] [dirs=a,b] [arch=A] [bytes=TITLE-OF-ANOTHER] [base] [marks-good] [required]`.
+/// Reads `NAME VERSION [requires=a,b] [conflicts=a,b] [dirs=a,b] [arch=A] [bytes=TITLE-OF-ANOTHER] [needs=a,b]
+/// [provides=a,b] [os=KEY:VALUE,…] [fits=KEY:VALUE,…] [base] [marks-good] [required]`; `_` stands for a blank, keys are
+/// those of os-release(5).
 fn described(words: &str) -> Manifest {
     let mut words = words.split_whitespace();
     let mut next = || words.next().unwrap();
@@ -189,9 +197,14 @@ fn described(words: &str) -> Manifest {
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
             ("requires", names) => {
-                manifest.requires = names.split(',').map(|name| name.parse().unwrap()).collect();
+                manifest.requires = requirements(names);
             }
-            ("dirs", names) => manifest.dirs = names.split(',').map(str::to_owned).collect(),
+            ("conflicts", names) => manifest.conflicts = requirements(names),
+            ("needs", names) => manifest.links.needs = list(names),
+            ("provides", names) => manifest.links.provides = list(names),
+            ("os", fields) => manifest.os = Some(Os::parse(&release(fields))),
+            ("fits", fields) => manifest.fits = Some(Fits::parse(&release(fields))),
+            ("dirs", names) => manifest.dirs = list(names),
             ("arch", architecture) => manifest.architecture = architecture.into(),
             ("bytes", other) => manifest.digest = digest(&other.replace('_', " ")),
             ("base", _) => {
@@ -207,6 +220,18 @@ fn described(words: &str) -> Manifest {
     manifest
 }
 
+fn list(names: &str) -> Vec<String> {
+    names.split(',').map(str::to_owned).collect()
+}
+
+fn requirements(texts: &str) -> Vec<Requirement> {
+    texts.split(',').map(|text| text.replace('_', " ").parse().unwrap()).collect()
+}
+
+fn release(fields: &str) -> String {
+    fields.replace(':', "=").replace(',', "\n")
+}
+
 fn load(case: &Path, layout: &Layout) -> State {
     let read: CaseState = toml::from_str(&case::text(case, "state.toml")).unwrap();
     let mut state = State {
@@ -219,6 +244,7 @@ fn load(case: &Path, layout: &Layout) -> State {
         booted: read.booted,
         tries: read.tries.iter().map(|(id, left)| (id.parse().unwrap(), Attempts(*left))).collect(),
         attempts: read.attempts.map(Attempts),
+        install: read.install,
         serial: read.serial,
         pinned: read.pinned.into_iter().collect(),
         etc_uppers: read.etc_uppers.into_iter().collect(),
@@ -256,7 +282,7 @@ fn load(case: &Path, layout: &Layout) -> State {
             let short = read.truncated.contains(&title);
             state.images.insert(manifest.digest, if short { SIZE / 2 } else { SIZE });
         }
-        state.manifests.insert(manifest.digest, manifest);
+        state.manifests.entry(manifest.digest).or_insert(manifest);
     }
     if let Some(boot) = &read.boot {
         boot_partition(boot, &mut state, layout);

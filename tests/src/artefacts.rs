@@ -8,6 +8,7 @@ use crate::files::{self, FileError};
 use crate::packages::{self, PackagesError, Unpacked};
 use crate::process::{self, ProcessError};
 use crate::programs::Programs;
+use crate::sources::Sources;
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ const INSTALLED: &[(&str, &[&str])] = &[
     ("docker", &["docker.io", "docker-cli"]),
     ("podman", &["podman", "aardvark-dns", "dbus-user-session", "nftables", "passt", "uidmap"]),
 ];
+
+/// What of apt's downloads the builds of layers share.
+const DOWNLOADS: &str = "downloads";
 
 /// What the initramfs has modules for.
 const ROLES: &str = "virtio,ext4,btrfs,xfs";
@@ -126,14 +130,42 @@ impl Artefacts {
     ) -> Result<PathBuf, ArtefactsError> {
         let found = INSTALLED.iter().find(|(layer, _)| *layer == name);
         let (_, names) = found.ok_or_else(|| ArtefactsError::Unknown(name.to_owned()))?;
-        let tree = Tree::build(workspace, Builder::Mmdebstrap)?;
-        let layer = packages::install(workspace, &tree, name, names)?;
+        let key = Key::new(include_str!("artefacts.rs"))
+            .with(Sources::of_this_machine().map_err(PackagesError::from)?.lines().join("\n"))
+            .with(files::read(&self.layerctl)?)
+            .with(path_bytes(&self.base));
+        let dir = cache::directory(workspace, &format!("installed/{name}"), &key, |dir| {
+            let built = packages::build(workspace, &self.layerctl, &self.base, (name, names), dir);
+            built.map(drop).map_err(ArtefactsError::from)
+        })?;
+        packages::image(&dir)?.ok_or_else(|| ArtefactsError::Unknown(name.to_owned()))
+    }
+
+    /// The image of the layer `name` that `layerctl build` makes of packages on the base, with its manifest beside it; made
+    /// now, or taken from the cache.
+    pub fn package_layer(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+        packages: &[&str],
+    ) -> Result<PathBuf, ArtefactsError> {
+        let sources = Sources::of_this_machine().map_err(PackagesError::from)?.lines().join("\n");
         let key = Key::new(include_str!("artefacts.rs"))
             .with(files::read(&self.layerctl)?)
-            .with(path_bytes(&layer.tree));
-        let file = format!("{}_{}_amd64.img", layer.name, layer.version);
-        let dir = cache::directory(workspace, &format!("installed/{name}"), &key, |dir| {
-            layer_image(&self.layerctl, &layer, &dir.join(&file))
+            .with(path_bytes(&self.base))
+            .with(&sources)
+            .with(packages.join(" "));
+        let file = format!("{name}.img");
+        let dir = cache::directory(workspace, &format!("built/{name}"), &key, |dir| {
+            let list = dir.join("sources.list");
+            files::write(&list, sources + "\n")?;
+            let downloads = workspace.cache().join(DOWNLOADS);
+            files::make_dir(&downloads)?;
+            let mut command = process::command(&self.layerctl);
+            command.args(["build", "--name", name, "--packages", &packages.join(",")]);
+            command.arg("--base").arg(&self.base).arg("--sources").arg(&list);
+            command.arg("--cache").arg(&downloads).arg("-o").arg(dir.join(&file));
+            Ok::<_, ArtefactsError>(process::run(&mut command)?)
         })?;
         Ok(dir.join(file))
     }

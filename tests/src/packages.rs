@@ -1,12 +1,7 @@
 //! The files of a layer from Debian's packages: a package with those of its dependencies that the base lacks.
 //!
 //! apt does the choosing, with the base's own dpkg status in place of the machine's. Then there are two ways: [`unpack`]
-//! takes the packages' files alone, by dpkg-deb; [`install`] installs them on the base, so that maintainer scripts run.
-
-mod install;
-mod upper;
-
-pub use install::install;
+//! takes the packages' files alone, by dpkg-deb; [`build`] has `layerctl build` install them, so that maintainer scripts run.
 
 use crate::base::Tree;
 use crate::cache::{self, Key};
@@ -98,6 +93,29 @@ impl Apt {
         found.retain(|path| path.extension().is_some_and(|extension| extension == "deb"));
         Ok(found)
     }
+}
+
+/// Has layerctl build the layer `name` of `packages` on the base image, into the directory `dir`; gives the image.
+pub fn build(
+    workspace: &Workspace,
+    layerctl: &Path,
+    base: &Path,
+    (name, packages): (&str, &[&str]),
+    dir: &Path,
+) -> Result<PathBuf, PackagesError> {
+    let sources = dir.join("sources.list");
+    files::write(&sources, Sources::of_this_machine()?.lines().join("\n") + "\n")?;
+    let mut command = process::command(layerctl);
+    command.args(["build", "--packages", &packages.join(","), "--name", name, "--base"]).arg(base);
+    command.arg("--sources").arg(&sources).arg("--cache").arg(workspace.cache().join("packages"));
+    process::run(command.current_dir(dir))?;
+    image(dir)?.ok_or_else(|| PackagesError::Nothing(name.to_owned()))
+}
+
+/// The image in a directory that has one.
+pub fn image(dir: &Path) -> Result<Option<PathBuf>, FileError> {
+    let is_image = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "img");
+    Ok(files::list(dir)?.into_iter().find(is_image))
 }
 
 /// Makes the files of one layer for each package, or takes them from the cache.

@@ -1,12 +1,17 @@
-//! Layers from Debian's packages.
+//! Layers from Debian's packages, and from RPMs: made by unpacking, and by `layerctl build` with the real package managers.
 #![expect(clippy::disallowed_methods, reason = "looks at links and modes of what was made")]
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use tempfile::TempDir;
+use tests::artefacts::Artefacts;
 use tests::base::{Builder, Tree};
 use tests::failure::Failure;
 use tests::files;
-use tests::packages::{install, unpack};
+use tests::packages::unpack;
+use tests::process;
+use tests::sources::Sources;
 use tests::workspace::Workspace;
 
 #[test]
@@ -29,42 +34,278 @@ fn a_layer_has_its_program_and_what_the_base_lacks() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What no layer may have: the chroot's own mounts, and what the package manager keeps for itself.
-const FOREIGN: [&str; 12] = [
-    "archives",
+/// A directory in which the real command builds layers on the real base.
+struct Bench {
+    dir: TempDir,
+    artefacts: Artefacts,
+    workspace: Workspace,
+}
+
+impl Bench {
+    fn new() -> Result<Self, Failure> {
+        let workspace = Workspace::here();
+        let (artefacts, dir) = (Artefacts::load(&workspace)?, tempfile::tempdir()?);
+        let lines = Sources::of_this_machine()?.lines().join("\n") + "\n";
+        files::write(&dir.path().join("debian.list"), lines)?;
+        Ok(Self { dir, artefacts, workspace })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs `layerctl build` with these words, without an epoch unless one is given.
+    fn run(&self, words: &str, epoch: Option<&str>) -> Result<Output, Failure> {
+        let mut command = process::command(&self.artefacts.layerctl);
+        command.arg("build").args(words.split(' ')).arg("--base").arg(&self.artefacts.base);
+        command.arg("--cache").arg(self.workspace.cache().join("packages"));
+        command.env_remove("SOURCE_DATE_EPOCH").envs(epoch.map(|it| ("SOURCE_DATE_EPOCH", it)));
+        Ok(command.current_dir(self.dir.path()).output()?)
+    }
+
+    fn build(&self, words: &str) -> Result<(), Failure> {
+        let output = self.run(words, None)?;
+        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// What is said where a build must fail; it leaves nothing.
+    fn refused(&self, words: &str) -> Result<String, Failure> {
+        let before = files::walk(self.dir.path())?;
+        let output = self.run(words, None)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{words}: {said}");
+        assert_eq!(files::walk(self.dir.path())?, before, "{words}");
+        self.nothing_is_mounted()?;
+        Ok(said)
+    }
+
+    fn nothing_is_mounted(&self) -> Result<(), Failure> {
+        let mounts = files::read_text(Path::new("/proc/self/mountinfo"))?;
+        let here = self.dir.path().to_string_lossy().into_owned();
+        assert!(!mounts.contains(&here), "{mounts}");
+        Ok(())
+    }
+
+    /// The files of an image, unpacked.
+    fn unpacked(&self, image: &str) -> Result<PathBuf, Failure> {
+        let tree = self.path(&format!("{image}.tree"));
+        process::run(
+            process::command("unsquashfs")
+                .arg("-quiet")
+                .arg("-no-progress")
+                .arg("-d")
+                .arg(&tree)
+                .arg(self.path(image)),
+        )?;
+        Ok(tree)
+    }
+
+    /// A package `NAME_1_all.deb` whose scripts are given: name and text of each.
+    fn deb(&self, name: &str, scripts: &[(&str, &str)]) -> Result<(), Failure> {
+        let tree = self.path(name);
+        files::make_dir(&tree.join("DEBIAN"))?;
+        files::make_dir(&tree.join("usr/share").join(name))?;
+        files::write(&tree.join("usr/share").join(name).join("text"), "text\n")?;
+        let control = format!(
+            "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.com>\n\
+             Installed-Size: 4\nDescription: x\n"
+        );
+        files::write(&tree.join("DEBIAN/control"), control)?;
+        for (script, text) in scripts {
+            let path = tree.join("DEBIAN").join(script);
+            files::write(&path, format!("#!/bin/sh\nset -e\n{text}\n"))?;
+            process::run(process::command("chmod").arg("755").arg(&path))?;
+        }
+        let mut build = process::command("dpkg-deb");
+        build.args(["--root-owner-group", "--build"]).arg(&tree);
+        process::run(build.arg(self.path(&format!("{name}_1_all.deb"))))?;
+        Ok(files::remove_tree(&tree)?)
+    }
+}
+
+/// What no layer may have: the sandbox's own, what belongs to files that all share, what is a package manager's own.
+const FOREIGN: [&str; 16] = [
     "dev",
+    "etc/group",
+    "etc/ld.so.cache",
+    "etc/passwd",
     "etc/passwd-",
+    "etc/resolv.conf",
+    "etc/shadow",
     "proc",
     "run",
     "tmp",
     "usr/sbin/policy-rc.d",
-    "usr/share/man",
     "var/cache/apt/pkgcache.bin",
     "var/lib/apt",
-    "var/lib/dpkg/lock",
+    "var/lib/dpkg/info/bash.list",
+    "var/lib/dpkg/status",
     "var/log/dpkg.log",
 ];
 
 #[test]
 fn an_installed_package_brings_its_account_and_its_units_and_nothing_else() -> Result<(), Failure> {
-    let workspace = Workspace::here();
-    let base = Tree::build(&workspace, Builder::Mmdebstrap)?;
-    let layer = install(&workspace, &base, "avahi-daemon", &["avahi-daemon"])?;
-    let text = |path: &str| files::read_text(&layer.tree.join(path));
-    for file in ["etc/passwd", "etc/group", "etc/shadow"] {
-        assert!(text(file)?.lines().any(|line| line.starts_with("avahi:")), "{file}");
-    }
-    let installed = "\nPackage: avahi-daemon\nStatus: install ok installed\n";
-    assert!(text("var/lib/dpkg/status")?.contains(installed));
+    let bench = Bench::new()?;
+    bench.build("--packages avahi-daemon --sources debian.list --format squashfs -o avahi.img")?;
+    let tree = bench.unpacked("avahi.img")?;
+    let text = |path: &str| files::read_text(&tree.join(path));
+    let fragments = "usr/lib/layerctl/layers/avahi-daemon";
+    let accounts = text(&format!("{fragments}/accounts"))?;
+    assert_eq!(text("usr/lib/sysusers.d/layerctl-avahi-daemon.conf")?, accounts);
+    let user = accounts.lines().find_map(|line| line.strip_prefix("u avahi ")).unwrap_or_default();
+    let number: u32 = user.split(' ').next().unwrap_or_default().parse().unwrap_or_default();
+    assert!((400..=899).contains(&number), "{accounts}");
+    let status = text(&format!("{fragments}/dpkg-status"))?;
+    assert!(status.contains("Package: avahi-daemon\nStatus: install ok installed\n"), "{status}");
+    assert!(!status.contains("Package: bash\n"), "{status}");
+    assert!(files::is_file(&tree.join("var/lib/dpkg/info/avahi-daemon.list")));
+    let release = text("usr/lib/extension-release.d/extension-release.avahi-daemon")?;
+    assert_eq!(release, "ID=debian\nVERSION_ID=13\nARCHITECTURE=x86-64\n");
     let wanted = "etc/systemd/system/multi-user.target.wants/avahi-daemon.service";
-    let unit = std::fs::read_link(layer.tree.join(wanted))?;
+    let unit = std::fs::read_link(tree.join(wanted))?;
     assert_eq!(unit, Path::new("/usr/lib/systemd/system/avahi-daemon.service"));
     for path in FOREIGN {
-        assert!(std::fs::symlink_metadata(layer.tree.join(path)).is_err(), "{path}");
+        assert!(std::fs::symlink_metadata(tree.join(path)).is_err(), "{path}");
     }
     // The top directory of a layer is the root of a booted system.
-    assert_eq!(std::fs::metadata(&layer.tree)?.mode() & 0o7777, 0o755);
-    let mounts = files::read_text(Path::new("/proc/self/mountinfo"))?;
-    assert!(!mounts.contains("cache/layer/avahi-daemon"), "{mounts}");
+    assert_eq!(std::fs::metadata(&tree)?.mode() & 0o7777, 0o755);
+    bench.nothing_is_mounted()
+}
+
+#[test]
+fn the_same_packages_make_the_same_bytes() -> Result<(), Failure> {
+    let bench = Bench::new()?;
+    // One with a user and files that are its own; one with byte code that scripts would make.
+    for packages in ["nginx,chrony", "python3-minimal,htop"] {
+        for epoch in [None, Some("1700000000")] {
+            for place in ["one.img", "two.img"] {
+                let line = format!(
+                    "--packages {packages} --sources debian.list --format squashfs -o {place}"
+                );
+                let output = bench.run(&line, epoch)?;
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            }
+            let (one, two) =
+                (files::read(&bench.path("one.img"))?, files::read(&bench.path("two.img"))?);
+            assert!(one == two, "{packages} {epoch:?}");
+        }
+    }
+    let tree = bench.unpacked("two.img")?;
+    let compiled = files::walk(&tree)?.into_iter().find(|path| path.ends_with("__pycache__"));
+    assert_eq!(compiled, None);
     Ok(())
+}
+
+#[test]
+fn what_the_base_has_is_not_built_again() -> Result<(), Failure> {
+    let bench = Bench::new()?;
+    // Nothing has to be fetched for the answer.
+    let output = bench.run("--packages bash,dpkg --offline --unchanged-exit-77 -o x.img", None)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(77), "{said}");
+    assert!(said.starts_with("the base has bash 5.") && said.contains(", dpkg 1."), "{said}");
+    assert!(!files::exists(&bench.path("x.img")));
+    Ok(())
+}
+
+#[test]
+fn scripts_of_packages_run_and_their_failure_is_told() -> Result<(), Failure> {
+    let bench = Bench::new()?;
+    let script = "adduser=$(command -v useradd); $adduser --system --user-group greeter\n\
+        install -d -o greeter -g greeter -m 2750 /var/lib/greeter\n\
+        echo x >/var/lib/greeter/own; chown greeter:greeter /var/lib/greeter/own; chmod 6750 /var/lib/greeter/own\n\
+        update-alternatives --install /usr/bin/greet greet /usr/share/good/text 7\n\
+        rm -r /usr/share/doc/bash; rm /etc/skel/.profile\n\
+        grep -q NoNewPrivs:.1 /proc/self/status; test ! -e /etc/shadow.host; ! test -e /sys/kernel";
+    bench.deb("good", &[("postinst", script)])?;
+    bench.build("good_1_all.deb --format squashfs --offline -o good.img")?;
+    let tree = bench.unpacked("good.img")?;
+    let (directory, file) = (tree.join("var/lib/greeter"), tree.join("var/lib/greeter/own"));
+    let [directory, file] = [std::fs::metadata(directory)?, std::fs::metadata(file)?];
+    assert_eq!((directory.mode() & 0o7777, file.mode() & 0o7777), (0o2750, 0o6750));
+    assert!((400..=899).contains(&file.uid()) && file.uid() == file.gid(), "{}", file.uid());
+    assert_eq!((directory.uid(), directory.gid()), (file.uid(), file.gid()));
+    let fragment =
+        |name: &str| files::read_text(&tree.join("usr/lib/layerctl/layers/good").join(name));
+    assert!(fragment("accounts")?.starts_with(&format!("u greeter {} ", file.uid())));
+    let alternatives = fragment("alternatives")?;
+    assert!(alternatives.contains("name = \"greet\"") && alternatives.contains("priority = 7"));
+    assert_eq!(
+        std::fs::read_link(tree.join("usr/bin/greet"))?,
+        Path::new("/etc/alternatives/greet")
+    );
+    assert!(!files::exists(&tree.join("etc/alternatives")));
+    // What the script deleted is said, so that the layer is not refused.
+    let manifest = files::read_text(&bench.path("good.toml"))?;
+    assert!(
+        manifest.contains("deletes = [\"/etc/skel/.profile\", \"/usr/share/doc/bash\"]"),
+        "{manifest}"
+    );
+
+    bench.deb("bad", &[("postinst", "echo the reason; echo why >&2; exit 3")])?;
+    let said = bench.refused("bad_1_all.deb --offline -o bad.img")?;
+    assert!(said.starts_with("error: apt-get failed:\n"), "{said}");
+    for words in
+        ["\n  the reason\n", "\n  why\n", "returned error exit status 3", "\nnothing was changed\n"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_had_is_one_error() -> Result<(), Failure> {
+    let bench = Bench::new()?;
+    files::write(&bench.path("dead.list"), "deb http://127.0.0.1:9/debian trixie main\n")?;
+    let said = bench.refused("--packages htop --sources dead.list -o x.img")?;
+    assert!(said.starts_with("error: the lists of packages cannot be fetched:\n"), "{said}");
+    assert!(said.contains("hint: look at the network"), "{said}");
+    let said = bench.refused("--packages no-such-package --sources debian.list -o x.img")?;
+    assert!(said.contains("Unable to locate package no-such-package"), "{said}");
+    let said = bench.refused("--packages htop --sources debian.list --max-size 1000 -o x.img")?;
+    assert!(said.contains("and --max-size allows 1000"), "{said}");
+    let said = bench.refused("--packages=vim-,htop --sources debian.list")?;
+    assert!(said.contains("is no package's name"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn rpms_are_installed_by_dnf_from_a_layer() -> Result<(), Failure> {
+    let bench = Bench::new()?;
+    let spec = include_str!("layer_packages/greeting.spec");
+    files::write(&bench.path("greeting.spec"), spec)?;
+    let top = format!("_topdir {}", bench.path("rpmbuild").display());
+    let to = format!("_rpmdir {}", bench.path("repository").display());
+    let mut rpmbuild = process::command("rpmbuild");
+    rpmbuild.args(["-bb", "--quiet", "--define", &top, "--define", &to]);
+    process::run(rpmbuild.arg(bench.path("greeting.spec")))?;
+    process::run(process::command("createrepo_c").arg("--quiet").arg(bench.path("repository")))?;
+    let repository = format!(
+        "[local]\nname=local\nbaseurl=file://{}\ngpgcheck=0\n",
+        bench.path("repository").display()
+    );
+    files::write(&bench.path("local.repo"), repository)?;
+
+    let said = bench.refused("--packages greeting --sources local.repo -o greeting.img")?;
+    assert!(said.contains("the base has no dnf") && said.contains("--on DNF.img"), "{said}");
+    bench.build("--packages dnf,rpm --sources debian.list -o dnf.img")?;
+    let line = "--packages greeting --sources local.repo --on dnf.img --format squashfs";
+    bench.build(line)?;
+    let image = files::read(&bench.path("greeting_1.0-1.img"))?;
+    let tree = bench.unpacked("greeting_1.0-1.img")?;
+    // The package that it needs came with it, and its script ran.
+    for file in ["usr/bin/greeting", "usr/share/greeting/text", "usr/share/greeting/made"] {
+        assert!(files::is_file(&tree.join(file)), "{file}");
+    }
+    let headers = files::read(&tree.join("usr/lib/layerctl/layers/greeting/rpm-headers"))?;
+    assert!(headers.starts_with(&[0x8e, 0xad, 0xe8, 1]));
+    for path in ["var/lib/rpm", "var/cache", "usr/lib/python3", "var/lib/dnf"] {
+        assert!(!files::exists(&tree.join(path)), "{path}");
+    }
+    bench.build(&format!("{line} -o again.img"))?;
+    assert!(files::read(&bench.path("again.img"))? == image, "a second build differs");
+    let file = "repository/noarch/greeting-data-1.0-1.noarch.rpm --on dnf.img -o data.img";
+    bench.build(&format!("{file} --sources local.repo"))?;
+    bench.nothing_is_mounted()
 }

@@ -126,7 +126,8 @@ impl PackageManager for Apt {
     fn install(&self, sandbox: &Sandbox, wanted: &Wanted) -> Result<(), Error> {
         if wanted.installs() {
             let names = Self::wanted(wanted);
-            let mut args = vec!["install", "--no-download", "--allow-downgrades"];
+            // Not --no-download: with it, apt does not find files that it was given by their paths.
+            let mut args = vec!["install", "--allow-downgrades"];
             args.extend(names.iter().map(String::as_str));
             self.get(sandbox, &args)?;
         }

@@ -118,8 +118,17 @@ pub(super) fn run(
 /// How many lines of what a package manager wrote are told: a script's own words stand above its farewell.
 const LINES: usize = 20;
 
+/// What apt and dpkg say in any case.
+const USUAL: [&str; 4] = [
+    "(Reading database",
+    "Building dependency tree...",
+    "Reading package lists...",
+    "Reading state information...",
+];
+
 fn last_words(text: &str) -> String {
-    let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("(Reading database");
+    let told =
+        |line: &&str| !line.trim().is_empty() && !USUAL.iter().any(|usual| line.starts_with(usual));
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(told).collect();
     let lines = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
     lines.iter().map(|line| format!("\n  {line}")).collect()

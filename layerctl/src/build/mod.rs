@@ -139,7 +139,9 @@ impl<'a> Build<'a> {
         if wanted.installs() || !wanted.remove.is_empty() {
             manager::check_names(&wanted.packages)?;
             manager::check_names(&wanted.remove)?;
-            let manager = manager::choose(&self.ground, wanted, self.sources()?, self.cache()?)?;
+            let cache = self.cache()?;
+            let _lock = cache.lock()?;
+            let manager = manager::choose(&self.ground, wanted, self.sources()?, cache)?;
             let sandbox = Sandbox { binds: manager.binds(wanted)?, ..self.sandbox.clone() };
             if let Some(packages) = manager.installed(&sandbox, wanted)? {
                 return Ok(Installed::Satisfied(packages));

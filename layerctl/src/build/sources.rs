@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads sources and makes the cache")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -71,6 +71,15 @@ impl Cache {
     /// A cache in `directory`, for the system that `system` names.
     pub(super) fn new(directory: &Path, system: &str, offline: bool) -> Self {
         Self { directory: directory.join(system), offline }
+    }
+
+    /// Waits until no other build uses it; until the file is closed, none does.
+    pub(super) fn lock(&self) -> Result<File, Error> {
+        let path = self.directory.join("lock");
+        fs::create_dir_all(&self.directory)
+            .and_then(|()| File::create(&path))
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|error| Error::io("lock", &path, error))
     }
 
     /// A directory in it, which a sandbox sees at `to` and may write.

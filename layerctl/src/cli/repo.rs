@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{PackageSources, Pointing, Reading, Writing};
+use super::{Allowing, PackageSources, Pointing, Reading, Writing};
 
 /// Verbs of `repo`.
 #[derive(Debug, Subcommand)]
@@ -90,6 +90,8 @@ pub(crate) struct Upgrade {
     pub(crate) packages: bool,
     #[command(flatten)]
     pub(crate) sources: PackageSources,
+    #[command(flatten)]
+    pub(crate) allowing: Allowing,
     #[command(flatten)]
     pub(crate) pointing: Pointing,
 }

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
         args.items.iter().partition(|item| location::is_url(item));
     let (files, typed): (Vec<&String>, Vec<&String>) =
         others.into_iter().partition(|item| is_file(item));
-    let naming = Naming { name: args.naming.name.clone(), version: args.naming.version.clone() };
+    let naming = Naming::from(&args.naming);
     let images = files.len() + urls.len();
     if (naming.name.is_some() || naming.version.is_some()) && images != 1 {
         let what = format!("--name and --version are for one image file, not for {images}");
@@ -145,7 +145,7 @@ fn admit(
     admission::admit(context, state, file, Kind::Layer, naming)
 }
 
-fn is_file(item: &str) -> bool {
+pub(super) fn is_file(item: &str) -> bool {
     let path = Path::new(item);
     item.contains('/')
         || path.exists()

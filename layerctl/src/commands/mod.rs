@@ -9,7 +9,9 @@ mod boot;
 mod build;
 mod cleanup;
 mod completions;
+mod diff;
 mod etc;
+mod files;
 mod generations;
 mod health;
 mod history;
@@ -17,6 +19,7 @@ mod init;
 mod initrd;
 mod install;
 mod kargs;
+mod lint;
 mod man;
 mod mark_good;
 mod overrides;
@@ -29,10 +32,12 @@ mod reset;
 mod rollback;
 mod search;
 mod set;
+mod stack;
 mod status;
 mod uninstall;
 mod upgrade;
 mod verify;
+mod which;
 
 /// Does what the command line says.
 pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error> {
@@ -62,6 +67,10 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error
         Command::Unpin(args) => pin::unpin(args, context),
         Command::Cleanup(args) => cleanup::run(args, context),
         Command::Verify(args) => verify::run(*args, context),
+        Command::Lint(args) => lint::run(args, context),
+        Command::Which(args) => which::run(args, context),
+        Command::Files(args) => files::run(args, context),
+        Command::Diff(args) => diff::run(args, context),
         Command::Plan(args) => plan::run(args, context),
         Command::Initrd(args) => initrd::run(args, context),
         Command::Repo(verb) => repo::run(verb, context),

@@ -1,7 +1,5 @@
 //! `layerctl repo`.
 
-#![expect(clippy::disallowed_methods, reason = "resolves a directory's path")]
-
 use layers::id::Name;
 use layers::layout::Layout;
 use layers::plan::change::Refusal;

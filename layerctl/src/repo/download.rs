@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use layers::id::Digest;
+use layers::plan::change::Refusal;
 use layers::store::{publish, stage};
 use sha2::{Digest as _, Sha256};
 
@@ -247,10 +248,13 @@ impl<'a> Part<'a> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         let free = stage::free(directory)
             .map_err(|error| Error::io("ask for free space in", directory, error))?;
-        match limit.saturating_sub(self.have) > free {
-            true => Err(Error::io("write", self.path, io::Error::from(ErrorKind::StorageFull))),
-            false => Ok(()),
+        let needed = limit.saturating_sub(self.have);
+        if needed <= free {
+            return Ok(());
         }
+        let place = directory.display();
+        let what = format!("{place} has {free} bytes free, the download needs {needed}");
+        Err(Refusal::new(what, "free space: layerctl cleanup").into())
     }
 }
 

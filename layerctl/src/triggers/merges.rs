@@ -119,11 +119,9 @@ pub(super) fn alternatives(composition: &Composition<'_>) -> Result<BTreeSet<Pat
         return Ok(links);
     };
     let mut commands = Vec::new();
-    let gone = |path: &Path| {
-        let hides =
-            |layer: &Opened<'_>| path.ancestors().any(|it| layer.survey.whiteouts.contains(it));
-        union.layers().iter().any(hides) && union.find(path).is_ok_and(|found| found.is_none())
-    };
+    // A path that cannot be looked at is not gone.
+    let taken = union.layers().iter().any(|layer| !layer.survey.covers.is_empty());
+    let gone = |path: &Path| taken && union.find(path).is_ok_and(|found| found.is_none());
     for image in union.images() {
         for path in image.list(&Path::new(DPKG).join("alternatives"))? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

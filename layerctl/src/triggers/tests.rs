@@ -11,6 +11,7 @@ use layers::manifest::{self, Kind, Links, Manifest};
 use layers::store::inspect::OpenImage;
 use layers::store::stage;
 use layers::superblock::Format;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
 use super::{Stack, StackImage, Table, compose};
@@ -23,7 +24,7 @@ use crate::ui::Ui;
 fn context() -> Context {
     let environment = Environment { epoch: None, ..Environment::read() };
     // Not this machine's own store: nor are this machine's triggers meant.
-    let place = Place { root: Some("/nowhere".into()), config: None, boot: None };
+    let place = Place { root: Some("/nowhere".into()), ..Place::default() };
     Context::new(Ui::new(true, false), environment, place)
 }
 
@@ -223,6 +224,44 @@ fn layers_without_each_other_make_one_database_of_packages() {
             format!("var/lib/dpkg/status: {}\n{}\n", stanza("one"), stanza("two")),
             "var/lib/dpkg/triggers/File: /usr/share/parts one/noawait\n".to_owned(),
         ]
+    );
+}
+
+#[test]
+fn a_choice_goes_with_the_file_that_a_layer_takes_away() {
+    let scene = Scene::new();
+    scene.script("update-alternatives", "echo \"$@\" >>/var/lib/dpkg/alternatives/told");
+    let state = "auto\n/usr/bin/editor\n\n/bin/vi\n1\n/bin/nano\n2\n\n";
+    scene.file("base", "var/lib/dpkg/alternatives/editor", state);
+    // /bin of this base is a link, as on most.
+    fs::rename(scene.at("base/bin"), scene.at("base/usr/bin/x")).unwrap();
+    for name in ["busybox", "sh"] {
+        fs::rename(scene.at("base/usr/bin/x").join(name), scene.at("base/usr/bin").join(name))
+            .unwrap();
+    }
+    fs::remove_dir(scene.at("base/usr/bin/x")).unwrap();
+    symlink("usr/bin", scene.at("base/bin")).unwrap();
+    for name in ["vi", "nano"] {
+        scene.file("base", &format!("usr/bin/{name}"), name);
+    }
+    scene.file("one", "usr/lib/layerctl/layers/one/dpkg-removed", "vi\n");
+    fs::create_dir_all(scene.at("one/usr/bin")).unwrap();
+    mknodat(CWD, scene.at("one/usr/bin/vi"), FileType::CharacterDevice, Mode::RUSR, 0).unwrap();
+    let fragment = "[[alternative]]\nname = \"editor\"\nlink = \"/usr/bin/editor\"\n\
+        choices = [{ path = \"/usr/bin/ed\", priority = 3 }]\n";
+    scene.file("two", "usr/lib/layerctl/layers/two/alternatives", fragment);
+    let made = scene.compose(&["one", "two"]).unwrap().unwrap();
+    let told =
+        made.files.iter().find_map(|file| file.strip_prefix("var/lib/dpkg/alternatives/told: "));
+    assert_eq!(
+        told,
+        Some("--remove editor /bin/vi\n--install /usr/bin/editor editor /usr/bin/ed 3\n")
+    );
+    scene.file("two", "usr/lib/layerctl/layers/two/alternatives", "[[alternative]]\n");
+    let error = scene.compose(&["one", "two"]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("/usr/lib/layerctl/layers/two/alternatives of layer two cannot be used"),
+        "{error}"
     );
 }
 

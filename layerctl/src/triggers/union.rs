@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use layers::store::inspect::OpenImage;
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, lgetxattr, open, openat2};
 use rustix::io::Errno;
 
 use super::stack::{Stack, StackImage};
@@ -27,8 +27,8 @@ const LARGEST: u64 = 64 << 20;
 pub(super) struct Survey {
     /// All its paths, from the root on.
     pub(super) paths: BTreeSet<PathBuf>,
-    /// Those that take away what is below.
-    pub(super) whiteouts: BTreeSet<PathBuf>,
+    /// Whiteouts, and opaque directories: what they take away from the images below is at them, or in them.
+    pub(super) covers: BTreeSet<PathBuf>,
     /// Numbers of users that something belongs to.
     pub(super) uids: BTreeSet<u32>,
     /// Numbers of groups that something belongs to.
@@ -89,16 +89,32 @@ impl<'a> Union<'a> {
 
     /// The topmost image that has something at a path, unless something on the way takes it away.
     pub(super) fn find(&self, path: &Path) -> Result<Option<Entry>, Error> {
+        let path = &self.settled(path)?;
         for opened in self.images.iter().rev() {
             if let Some(entry) = opened.look(path)? {
                 return Ok((!entry.is_whiteout()).then_some(entry));
             }
-            let hides = |above: &Path| opened.survey.whiteouts.contains(above);
+            let hides = |above: &Path| opened.survey.covers.contains(above);
             if path.ancestors().skip(1).any(hides) {
                 return Ok(None);
             }
         }
         Ok(None)
+    }
+
+    /// A path that goes by a link of the base's root, such as /bin: where that leads.
+    fn settled(&self, path: &Path) -> Result<PathBuf, Error> {
+        let mut names = path.components();
+        let first: PathBuf = names.by_ref().take(2).collect();
+        let link = match self.images.first() {
+            Some(base) => base.look(&first)?.filter(|entry| entry.metadata.is_symlink()),
+            None => None,
+        };
+        let Some(link) = link.filter(|_| names.clone().next().is_some()) else {
+            return Ok(path.to_owned());
+        };
+        let target = link.target().map_err(|error| Error::io("read", &first, error))?;
+        Ok(Path::new("/").join(target).join(names))
     }
 
     /// The file that is seen at a path.
@@ -229,6 +245,16 @@ pub(super) fn is_whiteout(metadata: &Metadata) -> bool {
     metadata.file_type().is_char_device() && metadata.rdev() == 0
 }
 
+/// Whether a directory hides what the images below have in it.
+fn is_opaque(directory: &Path) -> io::Result<bool> {
+    let mut value = [0; 1];
+    match lgetxattr(directory, "trusted.overlay.opaque", &mut value) {
+        Ok(1) => Ok(value == *b"y"),
+        Ok(_) | Err(Errno::RANGE | Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 type At = (PathBuf, io::Error);
 
 fn seconds(metadata: &Metadata) -> u64 {
@@ -259,12 +285,15 @@ fn survey(root: &Path) -> Result<Survey, At> {
             let path = directory.join(entry.file_name());
             survey.newest = survey.newest.max(seconds(&metadata));
             if is_whiteout(&metadata) {
-                survey.whiteouts.insert(path.clone());
+                survey.covers.insert(path.clone());
             } else {
                 survey.uids.insert(metadata.uid());
                 survey.gids.insert(metadata.gid());
             }
             if metadata.is_dir() {
+                if is_opaque(&inside(&path)).map_err(failed)? {
+                    survey.covers.insert(path.clone());
+                }
                 todo.push(path.clone());
             }
             survey.paths.insert(path);

@@ -211,8 +211,8 @@ fn kernels(root: &Path) -> io::Result<Vec<String>> {
     Ok(kernels)
 }
 
-/// OverlayFS takes the mark from trusted.overlay.opaque, or user.overlay.opaque when mounted with userxattr.
-fn is_opaque(directory: &Path) -> io::Result<bool> {
+/// Whether a directory hides what is below it: OverlayFS takes the mark from trusted.overlay.opaque, or user.overlay.opaque when mounted with userxattr.
+pub fn is_opaque(directory: &Path) -> io::Result<bool> {
     for name in ["trusted.overlay.opaque", "user.overlay.opaque"] {
         let mut value = [0; 1];
         match lgetxattr(directory, name, &mut value) {

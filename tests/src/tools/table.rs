@@ -80,6 +80,8 @@ pub const TOOLS: &[Tool] = &[
     program("nginx", "nginx-light", "nginx", "nginx"),
     program("openssl", "openssl", "openssl", "openssl"),
     program("strace", "strace", "strace", "strace"),
+    program("rpmbuild", "rpm", "rpm-build", "rpm-tools"),
+    program("createrepo_c", "createrepo-c", "createrepo_c", "createrepo_c"),
     program("busybox", "busybox-static", "busybox", "busybox"),
     Tool {
         name: "OVMF",

@@ -42,4 +42,6 @@ mod survival;
 #[cfg(test)]
 mod systemd;
 #[cfg(test)]
+mod triggers;
+#[cfg(test)]
 mod writable_faults;

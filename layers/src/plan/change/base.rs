@@ -56,7 +56,7 @@ pub fn import_base(
     }
     let mut summary = vec![format!("base {}", manifest.title())];
     let images = arriving(state, &mut draft, image, resolved, &mut summary)?;
-    fit::check(&draft, state, &images)?;
+    fit::check(&draft, state, &images, &mut summary)?;
     publish(state, layout, request, draft, &images, summary)
 }
 

@@ -9,6 +9,7 @@ use crate::id::{Name, SetName};
 use crate::intent::Intent;
 use crate::layout::Layout;
 use crate::manifest::{Kind, Manifest};
+use crate::requirement::Requirement;
 
 /// What `layerctl install` was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +43,8 @@ pub fn install(
         take(&mut draft.layers, manifest, asked, &mut summary)?;
     }
     let mut members: Vec<Name> = wanted.iter().map(|manifest| manifest.name.clone()).collect();
-    members.extend(pull_needed(state, &mut draft.layers, &mut summary)?);
+    let files = distinct(asked.files.iter().chain(resolve::images(&asked.resolved)));
+    members.extend(pull_needed(state, &files, &mut draft.layers, &mut summary)?);
     let target = draft.sets.entry(set.clone()).or_default();
     for name in members {
         if !target.contains(&name) {
@@ -54,7 +56,7 @@ pub fn install(
         resolve::put(&mut draft, one, &set, &mut summary)?;
     }
     drop_unneeded(&mut draft);
-    let files = distinct(asked.files.iter().chain(resolve::images(&asked.resolved)));
+    fit::record_conflicts(&mut draft, state, &files);
     // An image that is installed but gone from the store, or cut short, comes back by installing its file again.
     let mut heals = false;
     for manifest in files.iter().map(|file| &file.manifest) {
@@ -71,7 +73,7 @@ pub fn install(
             wanted.iter().copied().chain(built).map(Manifest::title).collect();
         return Ok(Decision::unchanged(format!("already installed: {}", titles.join(", "))));
     }
-    fit::check(&draft, state, &files)?;
+    fit::check(&draft, state, &files, &mut summary)?;
     publish(state, layout, request, draft, &files, summary)
 }
 
@@ -162,7 +164,8 @@ fn wanted_manifests<'a>(
         if wanted.contains_key(name) {
             continue;
         }
-        let manifest = installed(state, start, name).or_else(|| newest(state, name));
+        let manifest =
+            installed(state, start, name).or_else(|| newest(state, &name.clone().into()));
         let manifest = manifest.ok_or_else(|| {
             Refusal::new(
                 format!("the store has no layer named {name}"),
@@ -181,12 +184,13 @@ fn installed<'a>(state: &'a State, start: &Generation, name: &Name) -> Option<&'
     start.layer(name).and_then(|layer| state.manifests.get(&layer.digest))
 }
 
-/// The newest layer of that name whose image the store has.
-fn newest<'a>(state: &'a State, name: &Name) -> Option<&'a Manifest> {
+/// The newest layer that is asked for and whose image the store has.
+fn newest<'a>(state: &'a State, asked: &Requirement) -> Option<&'a Manifest> {
     state
         .manifests
         .values()
-        .filter(|manifest| manifest.kind == Kind::Layer && manifest.name == *name)
+        .filter(|manifest| manifest.kind == Kind::Layer && manifest.name == asked.name)
+        .filter(|manifest| asked.admits(&manifest.version))
         .filter(|manifest| state.is_whole(&manifest.digest))
         .max_by(|a, b| a.version.compare(&b.version))
 }
@@ -229,28 +233,42 @@ fn take(
 /// Adds what the layers need and do not have, from the store; gives the names added.
 pub(super) fn pull_needed(
     state: &State,
+    files: &[&ImageFile],
     layers: &mut Vec<Layer>,
     summary: &mut Vec<String>,
 ) -> Result<Vec<Name>, Refusal> {
     let mut pulled = Vec::new();
     while let Some((user, need)) = layers.iter().find_map(|layer| {
         let missing = layer.requires.iter().find(|name| layers.iter().all(|l| l.name != **name));
-        Some((layer.name.clone(), missing?.clone()))
+        Some((layer.clone(), missing?.clone()))
     }) {
+        let need = requirement(state, files, &user, &need);
         let manifest = newest(state, &need).ok_or_else(|| {
             Refusal::new(
-                format!("layer {user} needs layer {need}, which the store does not have"),
-                format!("give both files: layerctl install {user}_….img {need}_….img"),
+                format!("layer {} needs layer {need}, which the store does not have", user.name),
+                format!(
+                    "give both files: layerctl install {}_….img {}_….img",
+                    user.name, need.name
+                ),
             )
         })?;
         let layer = Layer::from_manifest(manifest, false);
-        summary.push(format!("added {}, which {user} needs", layer.title()));
+        summary.push(format!("added {}, which {} needs", layer.title(), user.name));
         // Below the layer that needs it, as a package manager would have unpacked it first.
-        let at = layers.iter().position(|layer| layer.name == user).unwrap_or(layers.len());
+        let at = layers.iter().position(|layer| layer.name == user.name).unwrap_or(layers.len());
         layers.insert(at, layer);
-        pulled.push(need);
+        pulled.push(need.name);
     }
     Ok(pulled)
+}
+
+/// What a layer's manifest says about the layer `need`, which its record in a generation only names.
+fn requirement(state: &State, files: &[&ImageFile], user: &Layer, need: &Name) -> Requirement {
+    let arriving = files.iter().map(|file| &file.manifest);
+    let mut manifests = arriving.chain(state.manifests.get(&user.digest));
+    let manifest = manifests.find(|manifest| manifest.digest == user.digest);
+    let known = manifest.and_then(|it| it.requires.iter().find(|known| known.name == *need));
+    known.cloned().unwrap_or_else(|| need.clone().into())
 }
 
 /// Drops the layers that nobody asked for and no other layer needs any more, out of the sets too.

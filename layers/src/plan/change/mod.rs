@@ -18,6 +18,7 @@ use crate::kernel::{Kernel, KernelFile};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::policy::Policy;
+use crate::scrutiny::InstallPolicy;
 
 mod base;
 mod boot;
@@ -40,6 +41,7 @@ use entries::After;
 pub use base::import_base;
 pub use boot::sync_boot;
 pub use compose::Composition;
+pub use fit::misfits;
 pub use good::mark_good;
 pub use install::{Install, install, uninstall};
 pub use kargs::{KargsEdit, change_kargs};
@@ -91,6 +93,8 @@ pub struct State {
     /// The digest of the table of triggers that run over the layers of a new generation; without one none is composed
     /// anew.
     pub triggers: Option<Digest>,
+    /// What follows where layers do not fit.
+    pub install: InstallPolicy,
 }
 
 /// An image file that is to enter the store.
@@ -315,12 +319,13 @@ fn publish(
     state: &State,
     layout: &Layout,
     request: &Request,
-    draft: Draft,
+    mut draft: Draft,
     new_images: &[&ImageFile],
     mut summary: Vec<String>,
 ) -> Result<Decision, Refusal> {
     check_once(state, request)?;
     let id = state.new_id()?;
+    fit::record_conflicts(&mut draft, state, new_images);
     let (triggers, compositions) = compose::triggers(state, &draft);
     let generation = Generation {
         schema: generation::SCHEMA,

@@ -54,7 +54,7 @@ pub fn resolve(
         return Ok(Decision::unchanged("nothing to change: all is as asked for".to_owned()));
     }
     let images: Vec<&ImageFile> = images(resolved).collect();
-    fit::check(&draft, state, &images)?;
+    fit::check(&draft, state, &images, &mut summary)?;
     let mut decision = publish(state, layout, request, draft, &images, summary)?;
     decision.plan.ops.splice(0..0, package_files(state, layout, resolved));
     Ok(decision)

@@ -1,6 +1,6 @@
 //! `layerctl set create` and `set delete`: named choices among a generation's layers.
 
-use super::{Decision, Draft, Refusal, Request, State, publish};
+use super::{Decision, Draft, Refusal, Request, State, fit, publish};
 use crate::id::{Name, SetName};
 use crate::layout::Layout;
 
@@ -45,7 +45,9 @@ pub fn create_set(
     }
     let mut draft = Draft::of(start);
     draft.sets.insert(set.clone(), names);
-    publish(state, layout, request, draft, &[], vec![format!("created set {set}")])
+    let mut summary = vec![format!("created set {set}")];
+    fit::check(&draft, state, &[], &mut summary)?;
+    publish(state, layout, request, draft, &[], summary)
 }
 
 /// Decides how a set is removed; its layers stay.

@@ -59,12 +59,12 @@ pub fn upgrade(
     if same && draft.base == start.base {
         return Ok(Decision::unchanged("there is nothing newer".to_owned()));
     }
-    pull(state, &mut draft, &mut summary)?;
+    pull(state, &files, &mut draft, &mut summary)?;
     drop_unneeded(&mut draft);
     let stays = |layer: &&Layer| draft.layers.iter().all(|other| other.name != layer.name);
     let gone = start.layers.iter().filter(stays);
     summary.extend(gone.map(|layer| format!("removed {}, which nobody needs", layer.title())));
-    fit::check(&draft, state, &files)?;
+    fit::check(&draft, state, &files, &mut summary)?;
     publish(state, layout, request, draft, &files, summary)
 }
 
@@ -110,8 +110,13 @@ fn check_newer(kind: Kind, image: &ImageFile, name: &Name, old: &Version) -> Res
 }
 
 /// Adds what newer layers need, to every set that has the layer which needs it.
-fn pull(state: &State, draft: &mut Draft, summary: &mut Vec<String>) -> Result<(), Refusal> {
-    let pulled = pull_needed(state, &mut draft.layers, summary)?;
+fn pull(
+    state: &State,
+    files: &[&ImageFile],
+    draft: &mut Draft,
+    summary: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let pulled = pull_needed(state, files, &mut draft.layers, summary)?;
     let needs = |member: &Name, name: &Name| {
         let mut layers = draft.layers.iter();
         layers.any(|layer| layer.name == *member && layer.requires.contains(name))
