@@ -7,20 +7,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
-use layers::id::{Digest, Name, Version};
-use layers::manifest::{self, Kind, Links, Manifest};
+use layers::id::Digest;
+use layers::manifest::{Kind, Links, Manifest};
 use layers::os::Os;
 use layers::plan::change::{ImageFile, Refusal, State};
 use layers::store::inspect::{Contents, OpenImage};
 use layers::store::{read, stage};
-use layers::superblock::{Format, Superblock};
+use layers::superblock::{Format, Superblock, SuperblockError};
 
 use crate::cli;
 use crate::context::Context;
 use crate::describe::{self, Identity};
+use crate::disk::{self, Content, Taken};
 use crate::error::Error;
-use crate::file_name::{FileName, NO_VERSION};
-use crate::os_release;
+use crate::packing::{self, Recipe};
+use crate::source::SourceTree;
+
+mod description;
+
+pub(crate) use description::native_architecture;
+use description::{Root, manifest};
 
 /// Directories that a base must have, since its root is read-only: what is mounted there, now or by systemd.
 const MOUNT_POINTS: [&str; 8] = ["dev", "etc", "home", "proc", "run", "sys", "tmp", "var"];
@@ -44,7 +50,8 @@ impl From<&cli::Naming> for Naming {
 }
 
 /// Looks at the image file at `path` and gives it with its manifest: the one beside it, the one that the store has
-/// for the same bytes, or one made from the file's name and contents.
+/// for the same bytes, or one made from the file's name and contents. Of a disk image it takes the partition that has the
+/// files; the path that it gives is then another one.
 pub(crate) fn admit(
     context: &Context,
     state: &State,
@@ -52,9 +59,94 @@ pub(crate) fn admit(
     kind: Kind,
     naming: &Naming,
 ) -> Result<ImageFile, Error> {
-    let superblock = stage::superblock(path)
-        .map_err(|error| Error::io("open", path, error))?
-        .map_err(|source| Error::Superblock { path: path.to_owned(), source })?;
+    match superblock(context, path)? {
+        Opened::Image(superblock) => admit_image(context, state, path, kind, naming, superblock),
+        Opened::Disk(taken) => admit_disk(context, path, kind, naming, taken),
+    }
+}
+
+/// What a file turned out to be.
+enum Opened {
+    /// An image.
+    Image(Superblock),
+    /// A disk image.
+    Disk(Taken),
+}
+
+fn superblock(context: &Context, path: &Path) -> Result<Opened, Error> {
+    let failed = |error| Error::io("open", path, error);
+    let source = match stage::superblock(path).map_err(failed)? {
+        Ok(superblock) => return Ok(Opened::Image(superblock)),
+        Err(source) => source,
+    };
+    // Not a pipe, which nobody may ever write to.
+    if source == SuperblockError::Unknown
+        && fs::metadata(path).map_err(failed)?.is_file()
+        && let Some(taken) = disk::take(context, path)?
+    {
+        return Ok(Opened::Disk(taken));
+    }
+    Err(Error::Superblock { path: path.to_owned(), source })
+}
+
+/// A disk image is taken for what is in its partition; a manifest beside it would be about other bytes.
+fn admit_disk(
+    context: &Context,
+    path: &Path,
+    kind: Kind,
+    naming: &Naming,
+    taken: Taken,
+) -> Result<ImageFile, Error> {
+    let what = path.display().to_string();
+    let Taken { content, architecture, work } = taken;
+    let (tree, format) = match content {
+        Content::Tree { path, format } => (path, format),
+        Content::Image { path: inner, superblock } => {
+            let image = open(&inner, superblock.format)?;
+            let contents = look_inside(context, &image)?;
+            if lets_users_in(&contents) {
+                let root = Root { path: image.root(), contents: &contents };
+                let manifest = manifest(context, path, &root, kind, naming, Some(architecture))?;
+                check_contents(&what, &contents, kind, &manifest.deletes)?;
+                let (size, digest) = hash(context, &inner)?;
+                let manifest = Manifest { format: superblock.format, size, digest, ..manifest };
+                return Ok(ImageFile { path: inner, manifest, kernel: None });
+            }
+            // systemd-sysext never shows an extension's root directory, so nobody has looked at its mode.
+            context.ui.warn(&format!(
+                "the root directory in {what} has mode {:04o}: it is packed anew with 0755",
+                contents.root_mode
+            ));
+            (disk::unpack(context, &image, &work)?, superblock.format)
+        }
+    };
+    let tree = SourceTree::open(&tree, &work)?;
+    let root = Root { path: &tree.root, contents: &tree.contents };
+    let found = manifest(context, path, &root, kind, naming, Some(architecture))?;
+    let image = work.join("image");
+    let manifest = packing::pack(context, &tree, Recipe::like(found, format), &image)?;
+    Ok(ImageFile { path: image, manifest, kernel: None })
+}
+
+fn lets_users_in(contents: &Contents) -> bool {
+    contents.root_mode & 0o005 == 0o005
+}
+
+/// The length and the digest of a file.
+fn hash(context: &Context, path: &Path) -> Result<(u64, Digest), Error> {
+    let size = fs::metadata(path).map_err(|error| Error::io("open", path, error))?.len();
+    let bar = context.ui.bar("hashing", size);
+    Ok((size, stage::hash(path, &mut |bytes| bar.inc(bytes))?))
+}
+
+fn admit_image(
+    context: &Context,
+    state: &State,
+    path: &Path,
+    kind: Kind,
+    naming: &Naming,
+    superblock: Superblock,
+) -> Result<ImageFile, Error> {
     let size = fs::metadata(path).map_err(|error| Error::io("open", path, error))?.len();
     let known = match sidecar(path)? {
         Some(manifest) => {
@@ -66,10 +158,7 @@ pub(crate) fn admit(
     };
     let digest = match &known {
         Some(manifest) => manifest.digest,
-        None => {
-            let bar = context.ui.bar("hashing", size);
-            stage::hash(path, &mut |bytes| bar.inc(bytes))?
-        }
+        None => hash(context, path)?.1,
     };
     let stored = state.manifests.get(&digest).filter(|_| state.images.get(&digest) == Some(&size));
     if let Some(stored) = stored
@@ -88,7 +177,8 @@ pub(crate) fn admit(
             manifest
         }
         None => {
-            let manifest = manifest(context, path, &image, &contents, kind, naming)?;
+            let root = Root { path: image.root(), contents: &contents };
+            let manifest = manifest(context, path, &root, kind, naming, None)?;
             Manifest { format: superblock.format, size, digest, ..manifest }
         }
     };
@@ -99,17 +189,24 @@ pub(crate) fn admit(
 
 /// An image file as it is, with all that speaks against it at once.
 pub(crate) struct Examined {
+    /// Where the image is: the file itself, or what was taken out of it.
+    pub(crate) path: PathBuf,
     /// Its manifest; where it has none, one without a digest, and with a name and version only where they are known.
     pub(crate) manifest: Manifest,
     /// Why it may not enter a store, apart from what its files are among others.
     pub(crate) refusals: Vec<Refusal>,
 }
 
-/// Looks at an image file without a store; it may be a base or a layer.
+/// Looks at an image file without a store; it may be a base or a layer, or be in a disk image.
 pub(crate) fn examine(context: &Context, path: &Path, naming: &Naming) -> Result<Examined, Error> {
-    let superblock = stage::superblock(path)
-        .map_err(|error| Error::io("open", path, error))?
-        .map_err(|source| Error::Superblock { path: path.to_owned(), source })?;
+    let superblock = match superblock(context, path)? {
+        Opened::Image(superblock) => superblock,
+        Opened::Disk(taken) => {
+            let ImageFile { path, manifest, .. } =
+                admit_disk(context, path, Kind::Layer, naming, taken)?;
+            return Ok(Examined { path, manifest, refusals: Vec::new() });
+        }
+    };
     let size = fs::metadata(path).map_err(|error| Error::io("open", path, error))?.len();
     let image = open(path, superblock.format)?;
     let contents = look_inside(context, &image)?;
@@ -125,8 +222,9 @@ pub(crate) fn examine(context: &Context, path: &Path, naming: &Naming) -> Result
         }
         None => {
             let kind = kind(&contents);
+            let root = Root { path: image.root(), contents: &contents };
             let unknown = Naming { name: Some("image".to_owned()), version: Some("0".to_owned()) };
-            let of = |naming| manifest(context, path, &image, &contents, kind, naming);
+            let of = |naming| manifest(context, path, &root, kind, naming, None);
             let mut manifest = of(naming).or_else(|_| of(&unknown))?;
             (manifest.format, manifest.size) = (superblock.format, size);
             manifest
@@ -136,7 +234,7 @@ pub(crate) fn examine(context: &Context, path: &Path, naming: &Naming) -> Result
         Kind::Base => check_contents(&what, &contents, manifest.kind, &manifest.deletes).err(),
         Kind::Layer | Kind::Trigger => check_absent(&what, &contents, &manifest.deletes).err(),
     });
-    Ok(Examined { manifest, refusals })
+    Ok(Examined { path: path.to_owned(), manifest, refusals })
 }
 
 /// What an image without a manifest is for.
@@ -207,9 +305,9 @@ fn look_inside(context: &Context, image: &OpenImage) -> Result<Contents, Error> 
     Ok(contents)
 }
 
-fn scan(context: &Context, image: &OpenImage) -> Result<Links, Error> {
+fn scan(context: &Context, root: &Path) -> Result<Links, Error> {
     let spinner = context.ui.spinner("looking at programs and libraries");
-    let links = describe::links(image.root())?;
+    let links = describe::links(root)?;
     spinner.finish_and_clear();
     Ok(links)
 }
@@ -222,101 +320,6 @@ pub(crate) fn open(path: &Path, format: Format) -> Result<OpenImage, Error> {
         return Err(Error::Capability { purpose: "looking into an image", capability });
     }
     Ok(OpenImage::open(path, format)?)
-}
-
-/// The manifest of an image that has none, but for its format, size and digest.
-fn manifest(
-    context: &Context,
-    path: &Path,
-    image: &OpenImage,
-    contents: &Contents,
-    kind: Kind,
-    naming: &Naming,
-) -> Result<Manifest, Error> {
-    let named = naming.name.as_deref().map(str::parse).transpose()?;
-    let described = describe::identity(image.root(), kind, named.as_ref())?;
-    let (name, version, architecture) = name(path, kind, naming, contents, &described)?;
-    Ok(Manifest {
-        schema: manifest::SCHEMA,
-        name,
-        version,
-        kind,
-        architecture,
-        format: Format::Squashfs,
-        size: 0,
-        digest: Digest::new([0; 32]),
-        dirs: contents.dirs.clone(),
-        kernels: kernels(contents, kind),
-        marks_good: marks_good(contents, kind),
-        requires: Vec::new(),
-        required: false,
-        deletes: Vec::new(),
-        conflicts: Vec::new(),
-        packages: described.packages,
-        os: os(contents, kind),
-        fits: described.fits,
-        links: scan(context, image)?,
-    })
-}
-
-/// Name, version and architecture: as told, else by the file's name, for a base else by os-release.
-fn name(
-    path: &Path,
-    kind: Kind,
-    naming: &Naming,
-    contents: &Contents,
-    described: &Identity,
-) -> Result<(Name, Version, String), Error> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let mut parts = FileName::parse(&stem, described.name.as_deref());
-    let (os_name, os_version) = match (&contents.os_release, kind) {
-        (Some(text), Kind::Base) => os_release::name_and_version(text),
-        _ => (None, None),
-    };
-    if parts.name.is_none() {
-        parts = FileName {
-            name: os_name.as_deref(),
-            version: os_version.as_deref(),
-            architecture: None,
-        };
-    }
-    let version = parts.version.or(described.version.as_deref());
-    // An extension need not have a version of its own.
-    let version = version.or_else(|| described.name.as_ref().map(|_| NO_VERSION));
-    let name = naming.name.as_deref().or(parts.name).or(described.name.as_deref());
-    let version = naming.version.as_deref().or(version);
-    let (Some(name), Some(version)) = (name, version) else {
-        let what = format!(
-            "{} has no manifest beside it and is not named NAME_VERSION.img, so its name and version are unknown",
-            path.display()
-        );
-        let hint = "give them: --name NAME --version VERSION; or make it with layerctl build";
-        return Err(Refusal::new(what, hint).into());
-    };
-    let architecture = match (&described.architecture, parts.architecture) {
-        (Some(says), Some(named)) if says != named => {
-            let what = format!(
-                "{} is for {named} by its name, and for {says} by its extension-release",
-                path.display()
-            );
-            return Err(Refusal::new(what, "get the image again from where it was made").into());
-        }
-        (Some(architecture), _) => architecture.clone(),
-        (None, Some(architecture)) => architecture.to_owned(),
-        (None, None) => native_architecture(),
-    };
-    Ok((name.parse()?, version.parse()?, architecture))
-}
-
-/// This machine's architecture as systemd names it (systemd.unit(5), ConditionArchitecture=).
-pub(crate) fn native_architecture() -> String {
-    match std::env::consts::ARCH {
-        "x86_64" => "x86-64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64-le",
-        other => other,
-    }
-    .to_owned()
 }
 
 /// The kernels that an image's manifest lists: a base's own.
@@ -344,7 +347,7 @@ pub(crate) fn check_contents(
     kind: Kind,
     declared: &[String],
 ) -> Result<(), Refusal> {
-    if contents.root_mode & 0o005 != 0o005 {
+    if !lets_users_in(contents) {
         return Err(Refusal::new(
             format!(
                 "the root directory of {what} has mode {:04o}: it would lock every user out of the whole system",

@@ -170,6 +170,7 @@ impl Command {
         match self {
             Self::Base(Base::Import(args)) => &args.allowing.allow,
             Self::Install(args) => &args.allowing.allow,
+            Self::Override(verb) => verb.allowed(),
             Self::Upgrade(args) => &args.allowing.allow,
             Self::Set(Set::Create(args)) => &args.allowing.allow,
             _ => &[],

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use layers::boot_partition::BootPartition;
 use layers::config::Config;
@@ -24,8 +25,10 @@ use crate::config::ConfigFile;
 use crate::environment::Environment;
 use crate::error::{Error, Reached};
 use crate::partition;
+use crate::repo::fetch;
 use crate::triggers::Table;
 use crate::ui::Ui;
+use crate::work::WorkDirectory;
 
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,7 @@ pub(crate) struct Context {
     /// The surroundings.
     pub(crate) environment: Environment,
     place: Place,
+    kept: Mutex<Vec<WorkDirectory>>,
 }
 
 /// A store that was read.
@@ -62,7 +66,14 @@ pub(crate) struct Store {
 impl Context {
     /// A context; without a `root` the store is the running system's, without a `config` its configuration is too.
     pub(crate) fn new(ui: Ui, environment: Environment, place: Place) -> Self {
-        Self { ui, environment, place }
+        Self { ui, environment, place, kept: Mutex::default() }
+    }
+
+    /// Keeps a directory until the command has ended: what is in it is copied from there. Gives its path.
+    pub(crate) fn keep(&self, work: WorkDirectory) -> PathBuf {
+        let path = work.path().to_owned();
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+        path
     }
 
     /// The boot partition that was named, if one was.
@@ -216,12 +227,15 @@ impl Context {
         store.state.policy = config.map(|config| config.writable);
         let table = Table::of(self)?;
         store.state.triggers = Some(table.digest());
-        let mut decision = decide(&mut store)?;
-        composing::check(self, &table, &store, &mut decision, dry_run)?;
+        let images = if dry_run { usize::MAX } else { store.state.images.len() };
+        let decided = decide(&mut store);
+        let told = |error| fetch::told(error, images, &store.state);
+        let mut decision = decided.map_err(told)?;
+        composing::check(self, &table, &store, &mut decision, dry_run).map_err(told)?;
         // What triggers made lives until the plan has been carried out: it is copied from there.
         let (decision, _made) = match dry_run {
             true => (decision, None),
-            false => composing::complete(self, &table, &store, decision)?,
+            false => composing::complete(self, &table, &store, decision).map_err(told)?,
         };
         check::check_change(&decision.plan, &store.layout)?;
         if decision.is_unchanged() {

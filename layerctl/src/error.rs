@@ -18,6 +18,7 @@ use layers::superblock::SuperblockError;
 use layers::sys::KernelError;
 use thiserror::Error;
 
+use crate::disk;
 use crate::initramfs;
 use crate::repo::error::RepoError;
 use crate::triggers::TableError;
@@ -61,6 +62,22 @@ pub(crate) enum Error {
     /// A file is no usable image.
     #[error("{} {source}", .path.display())]
     Superblock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SuperblockError,
+    },
+    /// A disk image's partition table cannot be trusted.
+    #[error("{} {source}", .path.display())]
+    PartitionTable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: disk::TableError,
+    },
+    /// The partition that holds a disk image's files has no usable file system.
+    #[error("the partition in {} {source}", .path.display())]
+    Partition {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -145,12 +162,14 @@ pub(crate) enum Error {
         said: String,
     },
     /// A recipe is not understood.
-    #[error("{} is no recipe: {source}", .path.display())]
+    #[error("{} line {line}: {message}", .path.display())]
     Recipe {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        source: toml::de::Error,
+        /// Where.
+        line: usize,
+        /// Why.
+        message: String,
     },
     /// There is no sandbox to run programs in.
     #[error("{0}")]
@@ -164,6 +183,12 @@ pub(crate) enum Error {
     /// The initrd cannot be made for what was named.
     #[error(transparent)]
     Role(#[from] initramfs::UnknownRole),
+    /// Images were downloaded, and the change that they are for is not made.
+    #[error("{source}")]
+    Downloaded {
+        /// Why it is not made.
+        source: Box<Error>,
+    },
     /// A repository, or a file on a server, is of no use now.
     #[error(transparent)]
     Repository(#[from] RepoError),
@@ -228,6 +253,8 @@ impl Reached {
     }
 }
 
+const DOWNLOADED: &str = "nothing was changed; what was downloaded stays until: layerctl cleanup";
+
 const UNSETTLED: &str = "the change is made, but a power cut may take it back";
 
 impl Error {
@@ -256,11 +283,18 @@ impl Error {
                 Some("correct that line; what may stand in the file: layerctl policy --help".into())
             }
             Self::View { .. } => Some("dmesg may say more".into()),
-            Self::Edit { source, .. } | Self::HalfBuilt { source } => source.hint(),
+            Self::Edit { source, .. }
+            | Self::HalfBuilt { source }
+            | Self::Downloaded { source } => source.hint(),
             Self::Superblock { source: SuperblockError::Unknown, .. } => Some(
                 "make an image from a directory or tar archive: layerctl build DIR --name N --version V -o FILE".into(),
             ),
-            Self::Superblock { .. } => Some("get or build the image again".into()),
+            Self::Partition { source: SuperblockError::Unknown, .. } => Some(
+                "only squashfs and EROFS are taken: build the extension with Format=erofs or Format=squashfs".into(),
+            ),
+            Self::Superblock { .. } | Self::Partition { .. } | Self::PartitionTable { .. } => {
+                Some("get or build the image again".into())
+            }
             Self::Requirement(RequirementError::Syntax(_)) => {
                 Some("quote it where it has a bound: --requires 'libfoo >= 1.2'".into())
             }
@@ -327,9 +361,8 @@ impl Error {
             Self::HalfBuilt { .. } => {
                 "the image is there, its manifest may not be: type the command again"
             }
-            Self::Repository(error) if error.keeps_part() => {
-                "nothing was changed; what was downloaded stays until: layerctl cleanup"
-            }
+            Self::Downloaded { .. } => DOWNLOADED,
+            Self::Repository(error) if error.keeps_part() => DOWNLOADED,
             _ if self.is_unsettled() => UNSETTLED,
             _ => "nothing was changed",
         }

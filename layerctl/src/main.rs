@@ -13,6 +13,7 @@ mod composing;
 mod config;
 mod context;
 mod describe;
+mod disk;
 mod environment;
 mod erofs;
 mod error;

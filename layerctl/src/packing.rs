@@ -43,6 +43,23 @@ pub(crate) struct Recipe {
     pub(crate) deletes: Vec<String>,
 }
 
+impl Recipe {
+    /// What makes an image with this description.
+    pub(crate) fn like(manifest: Manifest, format: Format) -> Self {
+        Self {
+            name: manifest.name,
+            version: manifest.version,
+            kind: manifest.kind,
+            architecture: manifest.architecture,
+            format,
+            requires: manifest.requires,
+            conflicts: manifest.conflicts,
+            required: manifest.required,
+            deletes: manifest.deletes,
+        }
+    }
+}
+
 /// Packs a tree into the new file `image` and gives its manifest.
 pub(crate) fn pack(
     context: &Context,

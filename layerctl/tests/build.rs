@@ -157,3 +157,164 @@ fn a_missing_program_is_named_with_its_package() {
     }
     assert_snapshot!(text);
 }
+
+#[test]
+fn a_layer_says_which_systems_it_fits() {
+    let world = World::new();
+    world.layer_tree("htop", "3.4");
+    let build = "build htop-3.4 --name h --version 1 --format squashfs --quiet";
+    let release = |image: &str| {
+        let file = "usr/lib/extension-release.d/extension-release.h";
+        world.shell(&format!("unsquashfs -cat {image} {file}"))
+    };
+    world.done(&format!("{build} -o any.img"));
+    assert_eq!(release("any.img"), "ID=_any\n");
+    world.done(&format!("{build} -o debian.img --fits 'debian 13'"));
+    assert_eq!(release("debian.img"), "ID=debian\nVERSION_ID=13\n");
+    // The user's own tree is left alone, and one that says it itself is believed.
+    assert!(!world.path("htop-3.4/usr/lib").exists());
+    world.write("htop-3.4/usr/lib/extension-release.d/extension-release.h", "ID=own\n");
+    world.done(&format!("{build} -o own.img"));
+    assert_eq!(release("own.img"), "ID=own\n");
+    assert_snapshot!(world.refused(&format!("{build} -o x.img --fits 'a b c'")));
+}
+
+#[test]
+fn an_archive_is_not_unpacked_where_it_says_that_it_would_do_harm() {
+    let world = World::new();
+    world.write("evil/a/x", "x");
+    world.shell(
+        "cd evil; mkdir -p t/out t/up; echo x >t/out/passwd; echo x >t/up/x; ln -s /etc out; ln -s ../.. up
+         tar -cf ../behind.tar out; tar -C t -rf ../behind.tar out/passwd
+         tar -cf ../dots.tar up; tar -C t -rf ../dots.tar up/x
+         head -c 64M /dev/zero >zeros; tar -cf - zeros | gzip >../bomb.tar.gz; tar -cf ../plain.tar a
+         head -c 700 ../plain.tar >../cut.tar; echo other >../no.tar",
+    );
+    // A GNU long name of 4 GiB: a header that says so is enough.
+    let mut header = world.read("plain.tar")[..512].to_vec();
+    header[124..136].copy_from_slice(b"\x80\0\0\0\0\0\0\x01\0\0\0\0");
+    header[156] = b'L';
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    world.write("long.tar", header);
+    let mut text = String::new();
+    for (archive, options) in [
+        ("behind.tar", ""),
+        ("dots.tar", ""),
+        ("bomb.tar.gz", " --max-size 1000000"),
+        ("cut.tar", ""),
+        ("no.tar", ""),
+        ("long.tar", ""),
+    ] {
+        let build = format!("build {archive} --name a --version 1 -o a.img{options}");
+        let refused = world.refused(&build);
+        let told = |text: &str| text.split_once('\n').unwrap().1.to_owned();
+        assert_eq!(told(&refused), told(&world.refused(&format!("{build} --dry-run"))));
+        text += &refused;
+    }
+    assert_snapshot!(text);
+    assert!(world.shell("ls -A").lines().all(|name| !name.starts_with('.') && name != "a.img"));
+}
+
+#[test]
+fn a_recipe_of_files_needs_no_base() {
+    let world = World::new();
+    world.write("sub/site.conf", "text\n");
+    world.write("sub/tree/a/b", "b\n");
+    let recipe = r#"
+        name = "web"
+        version = "1.2"
+        requires = ["nginx >= 1.2"]
+        fits = "debian 13"
+        format = "squashfs"
+        files = [
+            { from = "site.conf", to = "/etc/web/site.conf", mode = 0o640 },
+            { from = "tree", to = "/usr/share/web" },
+        ]"#;
+    world.write("sub/web.toml", recipe);
+    let mut text = world.run(&["build sub/web.toml --dry-run", "build sub/web.toml"]);
+    text += &String::from_utf8(world.read("web_1.2.toml")).unwrap();
+    world.shell("unsquashfs -q -n -d out web_1.2.img");
+    text += &world.shell("cd out; find . -type f -printf '%M %u %p\n' | sort");
+    let once = world.read("web_1.2.img");
+    world.done("build sub/web.toml");
+    assert!(world.read("web_1.2.img") == once, "a second build differs");
+    let head = "name = \"web\"\nversion = \"1\"\n";
+    world.write("bad.toml", format!("{head}package = [\"x\"]\n"));
+    world.write("out.toml", format!("{head}files = [{{ from = \"x\", to = \"/../x\" }}]\n"));
+    world.write("anonymous.toml", "version = \"1\"\n");
+    for recipe in ["bad.toml", "out.toml", "anonymous.toml", "none.toml"] {
+        text += &world.refused(&format!("build {recipe}"));
+    }
+    assert_snapshot!(text);
+}
+
+/// The smallest tree in which scripts run.
+fn shell_base(world: &World) {
+    world.base_tree("base");
+    world.write("base/etc/group", "root:x:0:\n");
+    world.shell("mkdir -p base/bin base/root; cp /bin/busybox base/bin; ln -s busybox base/bin/sh");
+}
+
+/// A recipe with a script, on that tree.
+fn script(world: &World, name: &str, script: &str) {
+    let head =
+        format!("name = \"{name}\"\nversion = \"1\"\nbase = \"base\"\nformat = \"squashfs\"\n");
+    world.write(&format!("{name}.toml"), format!("{head}scripts = ['''\n{script}''']\n"));
+}
+
+#[test]
+fn a_recipe_s_scripts_run_in_a_sandbox_over_the_base() {
+    let world = World::new();
+    shell_base(&world);
+    let lines = r#"
+        busybox cat /etc/passwd >/etc/seen
+        busybox mkdir -p /usr/share/web /var/log/web /var/lib/web /usr/lib/x/__pycache__
+        echo log >/var/log/web/log; echo id >/etc/machine-id; echo x >/tmp/x; echo y >/run/y
+        echo 'web:x:100:101:The "web" user:/var/lib/web:' >>/etc/passwd; echo 'web:x:101:' >>/etc/group
+        busybox chown 100:101 /var/lib/web; busybox chmod 2750 /var/lib/web
+        busybox chmod 600 /usr/lib/os-release; busybox chmod 644 /usr/lib/os-release
+        busybox rm /var/lib/misc/x
+        echo c >/usr/lib/x/__pycache__/x.pyc
+        test -z "$(busybox ls /home)"; ! test -e /work
+"#;
+    script(&world, "web", lines);
+    let mut text = world.run(&["build web.toml"]);
+    text += &String::from_utf8(world.read("web_1.toml")).unwrap();
+    world.shell("unsquashfs -q -n -d out web_1.img");
+    text += &world.shell(
+        "cd out; find . -printf '%M %U:%G %y %p\n' | sort -k 4
+         cat etc/seen usr/lib/layerctl/layers/web/accounts",
+    );
+    let once = world.read("web_1.img");
+    world.done("build web.toml");
+    assert!(world.read("web_1.img") == once, "a second build differs");
+    script(&world, "bad", "echo before; busybox false; echo after\n");
+    text += &world.refused("build bad.toml");
+    world.write("packages.toml", "packages = [\"x\"]\n");
+    text += &world.refused("build packages.toml");
+    text += &world.refused("build packages.toml --base base");
+    text += &world.refused("build packages.toml --base web.toml");
+    assert_snapshot!(text);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(world.path("").to_str().unwrap()));
+    assert!(world.shell("ls -A").lines().all(|name| !name.starts_with('.')));
+}
+
+#[test]
+fn a_build_that_was_killed_leaves_nothing_for_the_next() {
+    let world = World::new();
+    shell_base(&world);
+    script(&world, "slow", "echo x >/etc/x; busybox sleep 1000\n");
+    script(&world, "quick", "echo x >/etc/x\n");
+    world.shell(
+        "layerctl --root state build slow.toml & pid=$!
+         until ls .layerctl-build-*/upper/etc/x >/dev/null 2>&1; do :; done
+         kill -9 $pid; wait $pid || true",
+    );
+    assert!(world.shell("ls -A").contains(".layerctl-build-"), "what is killed cannot clean up");
+    world.done("build quick.toml");
+    assert!(!world.shell("ls -A").contains("layerctl-build"));
+    assert!(world.path("quick_1.img").exists() && !world.path("slow_1.img").exists());
+}

@@ -13,6 +13,7 @@ mod base;
 mod boot;
 mod build;
 mod describe;
+mod disk;
 mod documents;
 mod etc;
 mod etc_running;

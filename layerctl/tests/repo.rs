@@ -108,6 +108,69 @@ fn layers_and_base_are_upgraded() {
 }
 
 #[test]
+fn a_base_brings_its_kernel_and_finds_layers_that_fit_it() {
+    let world = World::new();
+    for boot in ["boot", "served"] {
+        fs::create_dir(world.path(boot)).unwrap();
+    }
+    world.kernel_tree("base", "6.12.57");
+    world.done("init");
+    world.done("--boot boot base import base --name debian --version 13");
+    serve(&world, "htop", "3.4", "");
+    world.done("repo index served");
+    world.done("repo add main served");
+    world.done("--boot boot install htop");
+    world.kernel_tree("next", "6.18.1");
+    world.write("next/usr/lib/os-release", "ID=debian\nVERSION_ID=\"14\"\n");
+    world.done("build next --kind base --name debian --version 14 -o served/debian_14.img");
+    for (version, system) in [("3.5", "13"), ("3.6", "14"), ("3.7", "15")] {
+        let tree = world.layer_tree("htop", version);
+        let release = format!("ID=debian\nVERSION_ID={system}\nARCHITECTURE=x86-64\n");
+        world.write(&format!("{tree}/usr/lib/extension-release.d/extension-release.htop"), release);
+        serve(&world, "htop", version, "");
+    }
+    world.done("repo index served");
+    assert_snapshot!(world.run(&[
+        "upgrade htop --check",
+        "upgrade --check",
+        "--boot boot upgrade --try-once",
+        "--boot boot upgrade",
+        "--boot boot boot list",
+        "status",
+    ]));
+}
+
+#[test]
+fn definitions_of_the_machine_are_used_by_the_running_system_alone() {
+    let world = served(&[("htop", "3.4", "")]);
+    world.write(
+        "prepare",
+        "mkdir -p none; mount -t tmpfs none /etc; mkdir -p /etc/layerctl/repos.d
+         echo \"url = \\\"file://$here/served\\\"\" >/etc/layerctl/repos.d/machine.toml
+         echo junk >/etc/layerctl/repos.d/README",
+    );
+    let lines = ["repo list", "search", "repo remove machine", "install htop", "repo list"];
+    let text = crate::running_system::booted(&world, &lines);
+    assert_snapshot!(text + &world.run(&["repo list"]));
+}
+
+#[test]
+fn what_cannot_be_put_in_place_is_not_downloaded_where_the_index_tells_it() {
+    let world = served(&[("htop", "3.4", ""), ("top", "1", "")]);
+    world.done("repo add main served");
+    world.done("install htop top");
+    serve(&world, "htop", "3.5", "--conflicts top");
+    serve(&world, "web", "1", "--conflicts htop");
+    world.done("repo index served");
+    let images = world.images();
+    let mut text = world.run(&["upgrade --check", "upgrade --download-only", "upgrade"]);
+    assert_eq!(images, world.images());
+    // What is asked for by name is got first.
+    text += &world.run(&["install web", "install web --dry-run", "cleanup"]);
+    assert_snapshot!(text);
+}
+
+#[test]
 fn a_directory_for_sysupdate_is_read_as_it_is() {
     let world = World::with_base();
     world.layer_tree("htop", "3.4");

@@ -17,6 +17,9 @@ const STORE: [&str; 2] = ["layerctl", "run/initramfs/layers"];
 /// What a system goes by (os-release(5)); extensions must not bring it.
 const OS_RELEASE: &str = "usr/lib/os-release";
 
+/// Where package managers keep their lists: they go with the images and are nobody's data.
+const LISTS: [&str; 2] = ["var/lib/dpkg/", "var/lib/rpm/"];
+
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
@@ -199,7 +202,8 @@ fn alone(image: &Image, path: &str, entry: &Entry) -> Vec<Subject> {
     if entry.capabilities {
         subjects.push(Subject::Check(Check::Capabilities));
     }
-    if path.starts_with("var/") && !entry.node.is_directory() && entry.node != Node::Whiteout {
+    let in_var = path.starts_with("var/") && !LISTS.iter().any(|lists| path.starts_with(lists));
+    if in_var && !entry.node.is_directory() && entry.node != Node::Whiteout {
         subjects.push(Subject::Check(Check::Var));
     }
     subjects
@@ -385,6 +389,7 @@ mod tests {
         let layer = image(
             "a",
             "/ d 700; bin d; var d; var/run d; var/run/x f1; usr/bin/su f1 4755; usr/bin/ping f1 755 cap; dev/null c259;\
+             var/lib/dpkg/info/x.list f1;\
              gone w; hidden o; layerctl d; usr/lib/os-release lx",
         );
         let expected = [

@@ -144,6 +144,16 @@ mod tests {
     }
 
     #[test]
+    fn the_document_lists_every_check_with_what_usually_follows() {
+        let document = include_str!("../../docs/compatibility.md");
+        for check in Check::ALL {
+            let usual = toml::Value::try_from(check.usual()).unwrap();
+            let row = format!("| `{check}` | {} |", usual.as_str().unwrap());
+            assert!(document.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
     fn what_is_allowed_once_is_told_and_nothing_is_made_stricter() {
         let policy = InstallPolicy::default();
         let once = policy.allowing(&[Check::Conflicts, Check::Var]);

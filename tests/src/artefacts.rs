@@ -21,13 +21,15 @@ const LAYERS: &[&str] = &["htop", "jq", "tree"];
 ///
 /// They are big, so they are made for the tests that ask for one, and are no part of [`Artefacts::layers`].
 const INSTALLED: &[(&str, &[&str])] = &[
+    ("authorities", &["ca-certificates"]),
     ("avahi-daemon", &["avahi-daemon"]),
     ("docker", &["docker.io", "docker-cli"]),
+    ("ed", &["ed"]),
+    ("fonts", &["fontconfig", "fonts-dejavu-core"]),
+    ("json", &["jq"]),
+    ("nginx", &["nginx"]),
     ("podman", &["podman", "aardvark-dns", "dbus-user-session", "nftables", "passt", "uidmap"]),
 ];
-
-/// What of apt's downloads the builds of layers share.
-const DOWNLOADS: &str = "downloads";
 
 /// What the initramfs has modules for.
 const ROLES: &str = "virtio,ext4,btrfs,xfs";
@@ -139,35 +141,6 @@ impl Artefacts {
             built.map(drop).map_err(ArtefactsError::from)
         })?;
         packages::image(&dir)?.ok_or_else(|| ArtefactsError::Unknown(name.to_owned()))
-    }
-
-    /// The image of the layer `name` that `layerctl build` makes of packages on the base, with its manifest beside it; made
-    /// now, or taken from the cache.
-    pub fn package_layer(
-        &self,
-        workspace: &Workspace,
-        name: &str,
-        packages: &[&str],
-    ) -> Result<PathBuf, ArtefactsError> {
-        let sources = Sources::of_this_machine().map_err(PackagesError::from)?.lines().join("\n");
-        let key = Key::new(include_str!("artefacts.rs"))
-            .with(files::read(&self.layerctl)?)
-            .with(path_bytes(&self.base))
-            .with(&sources)
-            .with(packages.join(" "));
-        let file = format!("{name}.img");
-        let dir = cache::directory(workspace, &format!("built/{name}"), &key, |dir| {
-            let list = dir.join("sources.list");
-            files::write(&list, sources + "\n")?;
-            let downloads = workspace.cache().join(DOWNLOADS);
-            files::make_dir(&downloads)?;
-            let mut command = process::command(&self.layerctl);
-            command.args(["build", "--name", name, "--packages", &packages.join(",")]);
-            command.arg("--base").arg(&self.base).arg("--sources").arg(&list);
-            command.arg("--cache").arg(&downloads).arg("-o").arg(dir.join(&file));
-            Ok::<_, ArtefactsError>(process::run(&mut command)?)
-        })?;
-        Ok(dir.join(file))
     }
 }
 

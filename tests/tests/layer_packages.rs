@@ -243,6 +243,13 @@ fn scripts_of_packages_run_and_their_failure_is_told() -> Result<(), Failure> {
         "{manifest}"
     );
 
+    let said = bench.refused("good_1_all.deb --offline --max-size 400 -o x.img")?;
+    assert!(said.contains("good_1_all.deb declares more than 400 bytes"), "{said}");
+    let whole = files::read(&bench.path("good_1_all.deb"))?;
+    files::write(&bench.path("cut.deb"), whole.get(..whole.len() / 2).unwrap_or_default())?;
+    let said = bench.refused("cut.deb --offline -o x.img")?;
+    assert!(said.starts_with("error: cut.deb is cut off"), "{said}");
+
     bench.deb("bad", &[("postinst", "echo the reason; echo why >&2; exit 3")])?;
     let said = bench.refused("bad_1_all.deb --offline -o bad.img")?;
     assert!(said.starts_with("error: apt-get failed:\n"), "{said}");

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "unpacks archives into directories")]
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,34 +14,37 @@ use liblzma::bufread::XzDecoder;
 use crate::error::Error;
 use crate::program;
 
+mod package;
 mod scan;
 
+pub(crate) use package::declared;
 use scan::ScanError;
 
 /// Reads all headers and refuses what would land outside of the tree, or take more than `limit` bytes when unpacked.
 pub(crate) fn check(archive: &Path, limit: Option<u64>) -> Result<(), Error> {
     let file = File::open(archive).map_err(|error| Error::io("open", archive, error))?;
+    let file = BufReader::with_capacity(64 << 10, Box::new(file) as Box<dyn Read>);
     let scanned = decompressed(file)
         .map_err(ScanError::from)
         .and_then(|mut reader| scan::scan(reader.as_mut(), limit.unwrap_or(u64::MAX)));
-    scanned.map(drop).map_err(|error| {
-        let hint = match &error {
-            ScanError::TooLarge(_) => "look at what it is; free space, or allow more: --max-size",
-            ScanError::Outside(_) | ScanError::BehindLink(_) => {
-                "make the archive with relative paths: tar -C DIR -cf FILE ."
-            }
-            _ => "give a directory, or a whole tar archive: plain, gzip, xz or zstd",
-        };
-        Refusal::new(format!("{} {error}", archive.display()), hint).into()
-    })
+    scanned.map(drop).map_err(|error| refused(archive, &error))
+}
+
+fn refused(archive: &Path, error: &ScanError) -> Error {
+    let hint = match error {
+        ScanError::TooLarge(_) => "look at what it is; free space, or allow more: --max-size",
+        ScanError::Outside(_) | ScanError::BehindLink(_) => {
+            "make the archive with relative paths: tar -C DIR -cf FILE ."
+        }
+        _ => "give a directory, or a whole tar archive: plain, gzip, xz or zstd",
+    };
+    Refusal::new(format!("{} {error}", archive.display()), hint).into()
 }
 
 /// What is in a file, by its first bytes: gzip (RFC 1952), xz, zstd (RFC 8878), or as it is.
-fn decompressed(mut file: File) -> io::Result<Box<dyn Read>> {
-    let mut magic = Vec::new();
-    Read::take(&mut file, 6).read_to_end(&mut magic)?;
-    file.rewind()?;
-    let file = BufReader::with_capacity(64 << 10, file);
+fn decompressed<'a>(mut file: BufReader<Box<dyn Read + 'a>>) -> io::Result<Box<dyn Read + 'a>> {
+    // A short file is none of them, and is told to be short later on.
+    let magic: Vec<u8> = file.fill_buf()?.iter().take(6).copied().collect();
     Ok(match magic.as_slice() {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(file)),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(XzDecoder::new_multi_decoder(file)),

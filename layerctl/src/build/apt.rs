@@ -10,6 +10,7 @@ use layers::plan::change::Refusal;
 use super::alternatives::{Alternative, Fragment};
 use super::manager::{Package, PackageManager, Wanted, plain_name, run};
 use super::{Cache, Ground, Sources, dpkg};
+use crate::archive;
 use crate::error::Error;
 use crate::sandbox::{Bind, Sandbox};
 
@@ -109,6 +110,12 @@ impl PackageManager for Apt {
         };
         let all: Option<Vec<Package>> = text.lines().map(package).collect();
         Ok(all.filter(|all| output.status.success() && !all.is_empty()))
+    }
+
+    fn declared(&self, wanted: &Wanted, limit: u64) -> Result<u64, Error> {
+        wanted.files.iter().try_fold(0_u64, |sum, file| {
+            Ok(sum.saturating_add(archive::declared(file, limit.saturating_sub(sum))?))
+        })
     }
 
     fn download(&self, sandbox: &Sandbox, wanted: &Wanted) -> Result<u64, Error> {

@@ -45,6 +45,10 @@ pub(super) trait PackageManager {
     /// The versions of the packages that are wanted, where all of them are there already.
     fn installed(&self, sandbox: &Sandbox, wanted: &Wanted) -> Result<Option<Vec<Package>>, Error>;
 
+    /// The bytes that files of this machine will take when installed; refuses those that declare more than `limit`, or that
+    /// are damaged.
+    fn declared(&self, wanted: &Wanted, limit: u64) -> Result<u64, Error>;
+
     /// Resolves what is wanted and downloads it; gives the bytes that it will take when installed, as declared.
     fn download(&self, sandbox: &Sandbox, wanted: &Wanted) -> Result<u64, Error>;
 

@@ -41,7 +41,7 @@ mod on;
 mod recipe;
 mod release;
 mod request;
-mod rpm;
+pub(crate) mod rpm;
 mod sources;
 mod tidy;
 
@@ -103,6 +103,8 @@ enum Installed {
 
 impl<'a> Build<'a> {
     fn new(context: &'a Context, request: &'a PackagesRequest, work: &Path) -> Result<Self, Error> {
+        // Before anything is made that may come into the layer.
+        let started = archive::file_time(work)?;
         let mut lowers = vec![request.base.lower()];
         for layer in &request.on {
             lowers.insert(0, Lower::Image { path: layer.path.clone(), format: layer.format });
@@ -121,7 +123,6 @@ impl<'a> Build<'a> {
             network: false,
             epoch: context.environment.epoch,
         };
-        let started = archive::file_time(work)?;
         Ok(Self {
             context,
             request,
@@ -146,6 +147,7 @@ impl<'a> Build<'a> {
             if let Some(packages) = manager.installed(&sandbox, wanted)? {
                 return Ok(Installed::Satisfied(packages));
             }
+            manager.declared(wanted, self.room()?)?;
             if wanted.installs() && !self.request.offline {
                 self.download(manager.as_ref(), &sandbox)?;
             }
@@ -183,9 +185,18 @@ impl<'a> Build<'a> {
 
     /// What is declared is a limit, so that nothing fills the disk.
     fn check_size(&self, needed: u64) -> Result<(), Error> {
-        let free = stage::free(&self.work)
-            .map_err(|error| Error::io("ask for free space in", &self.work, error))?;
-        check_size(needed, free, self.request.max_size, "the packages")
+        check_size(needed, self.free()?, self.request.max_size, "the packages")
+    }
+
+    fn free(&self) -> Result<u64, Error> {
+        stage::free(&self.work)
+            .map_err(|error| Error::io("ask for free space in", &self.work, error))
+    }
+
+    /// The bytes that the layer may have.
+    fn room(&self) -> Result<u64, Error> {
+        let free = self.free()?;
+        Ok(self.request.max_size.map_or(free, |max| max.min(free)))
     }
 
     fn sources(&self) -> Result<Option<Sources>, Error> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use layers::id::Name;
 use layers::manifest::Kind;
 use layers::plan::change::{ImageFile, Refusal, State};
-use layers::store::{stage, tree};
+use layers::store::{StoreError, stage, tree};
 
 use super::{Base, PutFile, Release, make_directory, put_file, release, tidy};
 use crate::admission::{self, Naming};
@@ -25,7 +25,13 @@ pub(crate) fn base(context: &Context, named: Option<&Path>) -> Result<Base, Erro
         }
         return image(context, path, Kind::Base).map(|image| Base::Image(Box::new(image)));
     }
-    let store = context.read()?;
+    let store = context.read().map_err(|error| match error {
+        Error::Store(StoreError::Missing(_)) => {
+            let what = "packages and scripts need a base, and there is no store to take it from";
+            Refusal::new(what, "name one: --base IMAGE|DIR").into()
+        }
+        other => other,
+    })?;
     let base = &store.state.start()?.base;
     let Some(manifest) = store.state.manifests.get(&base.digest) else {
         let what = format!("the store has no base {} {}", base.name, base.version);
@@ -74,12 +80,18 @@ pub(crate) fn open_tree(
     Ok(to)
 }
 
-/// Makes a tree of files of this machine alone.
-pub(crate) fn put_files(context: &Context, files: &[PutFile], tree: &Path) -> Result<(), Error> {
-    make_directory(tree)?;
-    let started = archive::file_time(tree)?;
-    files.iter().try_for_each(|file| put_file(file, tree))?;
-    tidy::settle_times(tree, started, context.environment.epoch)
+/// Makes a tree of files of this machine alone, in `work`.
+pub(crate) fn put_files(
+    context: &Context,
+    files: &[PutFile],
+    work: &Path,
+) -> Result<PathBuf, Error> {
+    let started = archive::file_time(work)?;
+    let tree = work.join("files");
+    make_directory(&tree)?;
+    files.iter().try_for_each(|file| put_file(file, &tree))?;
+    tidy::settle_times(&tree, started, context.environment.epoch)?;
+    Ok(tree)
 }
 
 /// The tree with the file that says which systems it fits: itself where it has one, else a copy in `work`.

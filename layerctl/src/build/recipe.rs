@@ -75,9 +75,13 @@ pub(crate) struct RecipeEntry {
 }
 
 impl RecipeFile {
-    /// Reads a recipe's text.
-    pub(crate) fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    /// Reads a recipe's text; an error is a line and what is wrong there.
+    pub(crate) fn parse(text: &str) -> Result<Self, (usize, String)> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.get(..start).unwrap_or(text).matches('\n').count() + 1;
+            (line, error.message().lines().collect::<Vec<_>>().join("; "))
+        })
     }
 
     /// Whether programs of a base are needed to make it.

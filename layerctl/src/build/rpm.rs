@@ -10,6 +10,7 @@ const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
 const NAME: u32 = 1000;
 const VERSION: u32 = 1001;
 const RELEASE: u32 = 1002;
+const EPOCH: u32 = 1003;
 const BUILD_TIME: u32 = 1006;
 const ARCHITECTURE: u32 = 1022;
 
@@ -18,9 +19,11 @@ const OF_INSTALLATION: [u32; 2] = [1008, 1128];
 
 /// A header with what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header<'a> {
+pub(crate) struct Header<'a> {
     /// `NAME-VERSION-RELEASE.ARCHITECTURE`, as RPM calls it.
     title: String,
+    /// `NAME [EPOCH:]VERSION-RELEASE ARCHITECTURE`, as manifests list packages.
+    pub(crate) package: String,
     bytes: &'a [u8],
     /// Where the times of its installation are in it.
     times: Vec<usize>,
@@ -42,7 +45,7 @@ impl Header<'_> {
 }
 
 /// The headers of a stream; `None` where it is cut off or something else.
-pub(super) fn headers(mut stream: &[u8]) -> Option<Vec<Header<'_>>> {
+pub(crate) fn headers(mut stream: &[u8]) -> Option<Vec<Header<'_>>> {
     let mut found = Vec::new();
     while !stream.is_empty() {
         let number = |at: usize| -> Option<u32> {
@@ -67,7 +70,10 @@ pub(super) fn headers(mut stream: &[u8]) -> Option<Vec<Header<'_>>> {
         };
         let (name, version, release) = (text(NAME)?, text(VERSION)?, text(RELEASE)?);
         let architecture = text(ARCHITECTURE).unwrap_or_else(|| "(none)".to_owned());
+        let epoch = place(EPOCH).and_then(number).map(|epoch| format!("{epoch}:"));
+        let epoch = epoch.unwrap_or_default();
         found.push(Header {
+            package: format!("{name} {epoch}{version}-{release} {architecture}"),
             title: format!("{name}-{version}-{release}.{architecture}"),
             bytes,
             times: OF_INSTALLATION.into_iter().filter_map(place).collect(),
@@ -122,6 +128,7 @@ mod tests {
         let stream = [b.clone(), a.clone()].concat();
         let after = headers(&stream).unwrap();
         assert_eq!(after[0].title, "b-1-2.noarch");
+        assert_eq!(after[0].package, "b 1-2 noarch");
         let before = headers(&b).unwrap();
         assert_eq!(added(&before, &after), a);
         assert_eq!(added(&[], &after), [a, b.clone()].concat());

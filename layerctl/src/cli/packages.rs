@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Pointing;
+use layers::scrutiny::Check;
+
+use super::{Allowing, Pointing};
 
 /// Where packages come from.
 #[derive(Debug, Clone, Default, Args)]
@@ -29,6 +31,17 @@ pub(crate) enum Override {
     Reset(OverrideReset),
 }
 
+impl Override {
+    /// The checks that are no reason to refuse this time.
+    pub(super) fn allowed(&self) -> &[Check] {
+        match self {
+            Self::Remove(args) => &args.allowing.allow,
+            Self::Replace(args) => &args.allowing.allow,
+            Self::Reset(args) => &args.allowing.allow,
+        }
+    }
+}
+
 /// Arguments of `override remove`.
 #[derive(Debug, Args)]
 pub(crate) struct OverrideRemove {
@@ -37,6 +50,8 @@ pub(crate) struct OverrideRemove {
     pub(crate) packages: Vec<String>,
     #[command(flatten)]
     pub(crate) sources: PackageSources,
+    #[command(flatten)]
+    pub(crate) allowing: Allowing,
     #[command(flatten)]
     pub(crate) pointing: Pointing,
 }
@@ -49,6 +64,8 @@ pub(crate) struct OverrideReplace {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) sources: PackageSources,
+    #[command(flatten)]
+    pub(crate) allowing: Allowing,
     #[command(flatten)]
     pub(crate) pointing: Pointing,
 }
@@ -64,6 +81,8 @@ pub(crate) struct OverrideReset {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) sources: PackageSources,
+    #[command(flatten)]
+    pub(crate) allowing: Allowing,
     #[command(flatten)]
     pub(crate) pointing: Pointing,
 }

@@ -176,8 +176,7 @@ impl Job {
                 self.pack(context, tree, name, work)
             }
             Source::Files(ref files) => {
-                let tree = work.join("files");
-                build::put_files(context, files, &tree)?;
+                let tree = build::put_files(context, files, work)?;
                 self.pack(context, tree, "the recipe".to_owned(), work)
             }
         }
@@ -222,8 +221,11 @@ impl Job {
 
 fn from_recipe(path: &Path) -> Result<(RecipeFile, Source), Error> {
     let text = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-    let mut recipe = RecipeFile::parse(&text)
-        .map_err(|source| Error::Recipe { path: path.to_owned(), source })?;
+    let mut recipe = RecipeFile::parse(&text).map_err(|(line, message)| Error::Recipe {
+        path: path.to_owned(),
+        line,
+        message,
+    })?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let files = recipe.put_files(directory)?;
     let here = |path: &PathBuf| directory.join(path);

@@ -67,16 +67,14 @@ pub(super) fn run(args: &Lint, context: &Context) -> Result<Outcome, Error> {
     };
     let policy = context.config()?.map(|file| file.config.install).unwrap_or_default();
     let installed = installed(args, store.as_ref());
-    let (path, examined) = match installed {
-        Some((path, manifest)) => (path, Examined { manifest, refusals: Vec::new() }),
+    let examined = match installed {
+        Some((path, manifest)) => Examined { path, manifest, refusals: Vec::new() },
         None => {
             let naming = Naming::from(&args.naming);
-            let path = Path::new(&args.image).to_owned();
-            let examined = admission::examine(context, &path, &naming)?;
-            (path, examined)
+            admission::examine(context, Path::new(&args.image), &naming)?
         }
     };
-    let Examined { manifest, refusals } = examined;
+    let Examined { path, manifest, refusals } = examined;
     let mut findings: Vec<FindingView> =
         refusals.into_iter().map(|refusal| FindingView::refused(MANIFEST, refusal)).collect();
     if manifest.kind == Kind::Layer {

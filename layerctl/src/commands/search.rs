@@ -3,7 +3,6 @@
 use layers::generation::Generation;
 use layers::id::{Digest, Name, Version};
 use layers::manifest::Kind;
-use layers::store::lock::Lock;
 use serde::Serialize;
 
 use super::repo;
@@ -36,10 +35,7 @@ struct Found<'a> {
 
 pub(super) fn run(args: &Search, context: &Context) -> Result<Outcome, Error> {
     let store = context.read()?;
-    // Where another changes the store, the answer is not kept.
-    let lock = Lock::acquire(&store.layout).ok();
-    let client = repo::client(context);
-    let all = refresh::offers(context, &store.layout, &client, lock.is_some())?;
+    let all = refresh::offers(context, &store.layout, &repo::client(context), false)?;
     all.failed.iter().for_each(|failed| context.ui.warn(&failed.warning()));
     let start = store.state.start().ok();
     let mut found: Vec<&Offer> =

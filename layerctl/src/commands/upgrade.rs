@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use layers::id::Name;
+use layers::layout::Layout;
 use layers::manifest::{self, Kind, Links, Manifest};
 use layers::plan::change::{self, Decision, ImageFile, State};
 use layers::store::{self, lock::Lock};
@@ -34,9 +35,7 @@ pub(super) fn run(args: &Upgrade, context: &Context) -> Result<Outcome, Error> {
 /// `--check` and `--preview`: what would change, or why it cannot.
 fn tell(args: &Upgrade, wanted: &[Name], context: &Context) -> Result<Outcome, Error> {
     let store = context.read()?;
-    // Where another changes the store, the answer is not kept.
-    let lock = Lock::acquire(&store.layout).ok();
-    let all = refresh::offers(context, &store.layout, &repo::client(context), lock.is_some())?;
+    let all = refresh::offers(context, &store.layout, &repo::client(context), false)?;
     // What a repository had once says nothing about what it has now.
     if let Some(failed) = all.failed.into_iter().next() {
         return Err(failed.error);
@@ -52,7 +51,7 @@ fn tell(args: &Upgrade, wanted: &[Name], context: &Context) -> Result<Outcome, E
         context.ui.say("all is up to date");
         return Ok(if args.check { Outcome::UpToDate } else { Outcome::Unchanged });
     }
-    foresee(&store, &upgrades, context)?;
+    foresee(&store.state, &store.layout, &upgrades, context)?;
     let mut text = String::new();
     for line in upgrades.lines(args.preview) {
         text += &format!("{line}\n");
@@ -62,19 +61,27 @@ fn tell(args: &Upgrade, wanted: &[Name], context: &Context) -> Result<Outcome, E
 }
 
 /// Makes the decision on what is known of the images before they are here.
-fn foresee(store: &Store, upgrades: &Upgrades<'_>, context: &Context) -> Result<(), Error> {
-    let mut state = store.state.clone();
+fn foresee(
+    state: &State,
+    layout: &Layout,
+    upgrades: &Upgrades<'_>,
+    context: &Context,
+) -> Result<(), Error> {
+    // Without the new base's kernel nothing can be said of the boot partition.
+    let mut state = State { boot: None, ..state.clone() };
     let mut presume = |candidate: &Candidate<'_>, kind| {
         let manifest = presumed(candidate, kind);
         state.images.insert(manifest.digest, manifest.size);
         state.manifests.insert(manifest.digest, manifest.clone());
-        ImageFile { path: store.layout.image(&manifest.digest), manifest, kernel: None }
+        ImageFile { path: layout.image(&manifest.digest), manifest, kernel: None }
     };
     let layers = upgrades.layers.iter().map(|(_, new)| presume(new, Kind::Layer)).collect();
     let base = upgrades.base.iter().map(|(_, new)| presume(new, Kind::Base)).next();
     upgrades.needed.iter().for_each(|new| drop(presume(new, Kind::Layer)));
-    let asked = change::Upgrade { layers, base, resolved: None };
-    change::upgrade(&state, &store.layout, &asked, &context.request("upgrade"))?;
+    // Layers that are made here are made anew for a new base: the old ones need not fit it.
+    let resolved = base.is_some().then(Vec::new);
+    let asked = change::Upgrade { layers, base, resolved };
+    change::upgrade(&state, layout, &asked, &context.request("upgrade"))?;
     Ok(())
 }
 
@@ -193,6 +200,10 @@ fn fetch(
     let found = state.clone();
     let upgrades = Upgrades::among(&found, &all.offers, wanted)?;
     upgrades.notes.iter().for_each(|note| context.ui.warn(note));
+    if !upgrades.is_empty() {
+        // What is refused need not be downloaded.
+        foresee(&found, fetcher.layout, &upgrades, context)?;
+    }
     let mut images = change::Upgrade::default();
     if let Some((_, new)) = upgrades.base {
         images.base = Some(fetcher.candidate(state, new, Kind::Base)?);

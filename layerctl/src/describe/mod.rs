@@ -208,8 +208,13 @@ fn names(root: &Path, directory: &str) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The text of a file in an image; none where there is no such file. A link is not followed: it may lead out of the image.
+/// The text of a file in an image; none where there is no such file.
 fn text(root: &Path, path: &str) -> Result<Option<String>, Error> {
+    Ok(bytes(root, path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The bytes of a file in an image; none where there is no such file. A link is not followed: it may lead out of the image.
+fn bytes(root: &Path, path: &str) -> Result<Option<Vec<u8>>, Error> {
     let path: PathBuf = root.join(path);
     let failed = |error| Error::io("read", &path, error);
     match fs::symlink_metadata(&path) {
@@ -221,7 +226,7 @@ fn text(root: &Path, path: &str) -> Result<Option<String>, Error> {
     let mut bytes = Vec::new();
     let file = File::open(&path).map_err(failed)?;
     file.take(TEXT_MAX).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(Some(bytes))
 }
 
 fn is_absence(error: &io::Error) -> bool {

@@ -1,8 +1,10 @@
-//! The packages of a base or layer, from dpkg's own lists (deb822(5), `/var/lib/dpkg/status`).
+//! The packages of a base or layer: from dpkg's own lists (deb822(5), `/var/lib/dpkg/status`), and of a layer's packages
+//! of RPM from their headers. The database of RPM that a base has is read by rpm alone.
 
 use std::path::Path;
 
-use super::{FRAGMENTS, names, text};
+use super::{FRAGMENTS, bytes, names, text};
+use crate::build::rpm;
 use crate::error::Error;
 
 /// A base's: what its dpkg has installed.
@@ -16,6 +18,9 @@ pub(super) fn of_layer(root: &Path) -> Result<Vec<String>, Error> {
     for name in names(root, FRAGMENTS)? {
         let text = text(root, &format!("{FRAGMENTS}/{name}/dpkg-status"))?;
         packages.extend(text.iter().flat_map(|text| installed(text)));
+        let stream = bytes(root, &format!("{FRAGMENTS}/{name}/rpm-headers"))?.unwrap_or_default();
+        let headers = rpm::headers(&stream).unwrap_or_default();
+        packages.extend(headers.into_iter().map(|header| header.package));
     }
     Ok(sorted(packages))
 }
@@ -44,8 +49,28 @@ fn package(stanza: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "makes the files that are read")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_of_rpm_are_read_and_damaged_ones_are_not() {
+        let top = tempfile::tempdir().unwrap();
+        let fragment = top.path().join(FRAGMENTS).join("jq");
+        std::fs::create_dir_all(&fragment).unwrap();
+        // Magic; three entries of text; where they are in 12 bytes of data (RPM's "Header format").
+        let mut stream = vec![0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 12];
+        for (tag, place) in [(1000_u32, 0_u32), (1001, 3), (1002, 8)] {
+            [tag, 6, place, 1].iter().for_each(|number| stream.extend(number.to_be_bytes()));
+        }
+        stream.extend(b"jq\x001.71\x002.1\0");
+        for (length, packages) in
+            [(stream.len(), vec!["jq 1.71-2.1 (none)"]), (stream.len() - 1, vec![])]
+        {
+            std::fs::write(fragment.join("rpm-headers"), &stream[..length]).unwrap();
+            assert_eq!(of_layer(top.path()).unwrap(), packages);
+        }
+    }
 
     #[test]
     fn installed_packages_alone_are_listed() {

@@ -18,13 +18,13 @@ use ureq::http::header::{
 };
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Connector, TcpConnector};
+use ureq::unversioned::transport::{Connector, DefaultConnector, TcpConnector};
 use ureq::{Agent, Body, Proxy, Timeout};
 
 use super::error::RepoError;
 use super::location::{Location, Url};
-use super::proxy::{AbsoluteForm, Proxies, ProxyResolver};
+use super::names::Names;
+use super::proxy::{AbsoluteForm, Proxies};
 use crate::error::Error;
 
 /// How long a name's resolution and a connection may take together.
@@ -140,16 +140,18 @@ impl Client {
             let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
             config = config.tls_config(tls.root_certs(RootCerts::Specific(self.roots()?)).build());
         }
-        let Some(proxy) = self.proxies.of(url) else { return Ok(config.build().new_agent()) };
+        let usual =
+            |config| Agent::with_parts(config, DefaultConnector::default(), Names::default());
+        let Some(proxy) = self.proxies.of(url) else { return Ok(usual(config.build())) };
         let wrong = || RepoError::Proxy(proxy.to_owned());
         let tunnel = Proxy::new(proxy).map_err(|_| wrong())?;
         if url.is_secure() {
-            return Ok(config.proxy(Some(tunnel)).build().new_agent());
+            return Ok(usual(config.proxy(Some(tunnel)).build()));
         }
         if tunnel.uri().scheme_str() != Some("http") {
             return Err(wrong());
         }
-        let resolver = ProxyResolver { proxy: direct(&tunnel)?, names: DefaultResolver::default() };
+        let resolver = Names::of_proxy(direct(&tunnel)?);
         let connector = ().chain(TcpConnector::default()).chain(AbsoluteForm);
         Ok(Agent::with_parts(config.build(), connector, resolver))
     }

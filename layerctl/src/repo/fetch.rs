@@ -183,6 +183,14 @@ impl Fetcher<'_> {
     }
 }
 
+/// Tells with an error of images that came into the store for a change that is not made; `before` is how many it had.
+pub(crate) fn told(error: Error, before: usize, state: &State) -> Error {
+    match state.images.len() > before {
+        true => Error::Downloaded { source: Box::new(error) },
+        false => error,
+    }
+}
+
 /// Whether a file's name may tell an image's name and version.
 fn is_image(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, ending)| sums::ENDINGS.contains(&ending))

@@ -5,9 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use layers::id::Digest;
 use layers::manifest::Kind;
-use layers::plan::change::{Refusal, State};
-use layers::store::{publish, stage};
+use layers::plan::change::{ImageFile, Refusal, State};
+use layers::store::{publish, read, stage};
 
 use super::index::{self, Entry, Index};
 use super::sums;
@@ -15,7 +16,7 @@ use crate::admission::{self, Naming};
 use crate::context::Context;
 use crate::error::Error;
 
-/// Makes the index of `directory`: every image in it, each looked into and hashed. Gives it with its file's path.
+/// Makes the index of `directory`: every image in it, each hashed, and looked into where no manifest is beside it. Gives it with its file's path.
 pub(crate) fn index(context: &Context, directory: &Path) -> Result<(PathBuf, Index), Error> {
     let mut entries = Vec::new();
     for file in images(directory)? {
@@ -57,25 +58,23 @@ fn images(directory: &Path) -> Result<Vec<String>, Error> {
 
 fn entry(context: &Context, directory: &Path, name: &str) -> Result<Entry, Error> {
     let path = directory.join(name);
-    let image =
-        admission::admit(context, &State::default(), &path, Kind::Layer, &Naming::default())?;
+    let beside = admission::sidecar_path(&path);
+    let manifest = match fs::exists(&beside) {
+        Ok(true) => Some(read::manifest(&beside).map_err(|why| {
+            let what = format!("the manifest {} {why}", beside.display());
+            Refusal::new(what, "build the image again")
+        })?),
+        Ok(false) => None,
+        Err(error) => return Err(Error::io("open", &beside, error)),
+    };
     let size = fs::metadata(&path).map_err(|error| Error::io("open", &path, error))?.len();
     let bar = context.ui.bar(name, size);
     let digest = stage::hash(&path, &mut |bytes| bar.inc(bytes))?;
-    let manifest = image.manifest;
-    if image.path != path {
-        // A disk image: its file is not the image that is inside.
-        return Ok(Entry {
-            file: name.to_owned(),
-            size: Some(size),
-            digest,
-            name: manifest.name,
-            version: manifest.version,
-            kind: Some(manifest.kind),
-            architecture: Some(manifest.architecture),
-            manifest: None,
-        });
-    }
+    let Some(manifest) = manifest else {
+        let nothing = (State::default(), Naming::default());
+        let image = admission::admit(context, &nothing.0, &path, Kind::Layer, &nothing.1)?;
+        return Ok(undescribed(name, &path, image, size, digest));
+    };
     if manifest.digest != digest {
         let what = format!(
             "the manifest of {} says digest {}, the image has {}",
@@ -86,6 +85,25 @@ fn entry(context: &Context, directory: &Path, name: &str) -> Result<Entry, Error
         return Err(Refusal::new(what, "build the image again, or get both again").into());
     }
     Ok(Entry::described(name.to_owned(), manifest))
+}
+
+/// An image that was looked into. What is inside a disk image has another digest than its file, so its manifest says
+/// nothing about what has to be got.
+fn undescribed(name: &str, path: &Path, image: ImageFile, size: u64, digest: Digest) -> Entry {
+    let manifest = image.manifest;
+    if image.path == path {
+        return Entry::described(name.to_owned(), manifest);
+    }
+    Entry {
+        file: name.to_owned(),
+        size: Some(size),
+        digest,
+        name: manifest.name,
+        version: manifest.version,
+        kind: Some(manifest.kind),
+        architecture: Some(manifest.architecture),
+        manifest: None,
+    }
 }
 
 /// Nobody could say which of two files of one name, version and architecture to take.

@@ -4,11 +4,6 @@
 //! the whole URL in the request's first line (absolute form, RFC 9112, 3.2.2): many proxies let nothing but port 443
 //! through a tunnel.
 
-use std::fmt;
-
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::location::Url;
@@ -54,31 +49,6 @@ fn is_exempt(none: &str, host: &str) -> bool {
         let inside = |host: &str| host.strip_suffix(&entry).is_some_and(|rest| rest.ends_with('.'));
         entry == "*" || host == entry || inside(&host)
     })
-}
-
-/// Resolves every name to the proxy's address.
-pub(super) struct ProxyResolver {
-    /// The proxy.
-    pub(super) proxy: Uri,
-    /// How its name is looked up.
-    pub(super) names: DefaultResolver,
-}
-
-impl Resolver for ProxyResolver {
-    fn resolve(
-        &self,
-        _: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        self.names.resolve(&self.proxy, config, timeout)
-    }
-}
-
-impl fmt::Debug for ProxyResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProxyResolver").field("proxy", &self.proxy).finish()
-    }
 }
 
 /// Puts requests over a connection to a proxy into absolute form.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use layers::id::Name;
 use layers::layout::Layout;
+use layers::store::lock::Lock;
 
 use super::cache::{self, Cached, Form};
 use super::client::{self, Answer, Ask, Client, Content};
@@ -77,12 +78,13 @@ impl Failed {
     }
 }
 
-/// Asks all configured repositories. Indexes are kept only if `keep`: the caller then holds the store's lock.
+/// Asks all configured repositories. What they answer is kept; where the caller has not `locked` the store, only if nobody
+/// else changes it at that moment.
 pub(crate) fn offers(
     context: &Context,
     layout: &Layout,
     client: &Client,
-    keep: bool,
+    locked: bool,
 ) -> Result<Offers, Error> {
     let mut all = Offers::default();
     for repository in definition::all(context, layout)? {
@@ -90,14 +92,12 @@ pub(crate) fn offers(
         let known = cache::read(layout, &repository);
         let index = match poll(client, &repository.location, known.as_ref()) {
             Ok(polled) => {
-                if keep
-                    && !polled.unchanged
-                    && let Err(error) = cache::write(layout, &repository.name, &polled.cached)
+                if !polled.unchanged
+                    && let Err(error) = keep(layout, &repository.name, &polled.cached, locked)
                 {
                     // It is asked for once more the next time, which costs nothing but bytes.
-                    context
-                        .ui
-                        .warn(&format!("the index of {} is not kept: {error}", repository.name));
+                    let name = &repository.name;
+                    context.ui.warn(&format!("the index of {name} is not kept: {error}"));
                 }
                 Some(polled.index)
             }
@@ -111,6 +111,12 @@ pub(crate) fn offers(
         all.offers.extend(index.into_iter().flat_map(|index| offered(&repository, index)));
     }
     Ok(all)
+}
+
+fn keep(layout: &Layout, name: &Name, cached: &Cached, locked: bool) -> Result<(), Error> {
+    // Not held while servers are waited for: a change is not to fail because somebody looks for news.
+    let lock = if locked { None } else { Lock::acquire(layout).ok() };
+    if locked || lock.is_some() { cache::write(layout, name, cached) } else { Ok(()) }
 }
 
 fn offered(repository: &Repository, index: Index) -> impl Iterator<Item = Offer> {

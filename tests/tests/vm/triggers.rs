@@ -13,20 +13,22 @@ const LIBRARIES: &str =
 fn services_of_layers_built_apart_run_side_by_side_and_go_with_a_rollback() -> Result<(), Failure> {
     let state = State::new("triggers")?;
     let workspace = Workspace::here();
-    let layer = |name, packages: &[&str]| {
-        let image = state.artefacts().package_layer(&workspace, name, packages)?;
-        Ok::<_, Failure>(image.display().to_string())
-    };
-    let avahi = layer("avahi", &["avahi-daemon"])?;
-    let web = layer("web", &["nginx", "jq"])?;
-    state.layerctl(&["install", &avahi, &web])?;
+    let layer = |name| Ok::<_, Failure>(state.artefacts().installed_layer(&workspace, name)?);
+    let names = ["avahi-daemon", "nginx", "json"];
+    let mut words = vec!["install".to_owned()];
+    for name in names {
+        words.push(layer(name)?.display().to_string());
+    }
+    state.layerctl(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
     let disk = state.disk(Filesystem::Ext4)?;
     let machine = state.machine(Drive::writable(&disk));
 
     // Without one of them the nearest trigger layer is taken, and told.
-    let mut guest = machine.clone().append("init=/bin/sh layers.skip=avahi").start()?;
-    guest
-        .wait_for("no trigger layer was made for these layers; taking that of avahi, web", BOOT)?;
+    let mut guest = machine.clone().append("init=/bin/sh layers.skip=avahi-daemon").start()?;
+    guest.wait_for(
+        "no trigger layer was made for these layers; taking that of avahi-daemon, nginx, json",
+        BOOT,
+    )?;
     let mut shell = guest.bare_shell(BOOT)?;
     assert_eq!(shell.check("jq -n 6*7")?, "42", "a library of the other layer is known");
     assert_eq!(report(&mut shell)?.problems.len(), 1);
