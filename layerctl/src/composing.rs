@@ -6,11 +6,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use layers::id::{Digest, Name};
+use layers::id::Digest;
 use layers::layout::{Layout, UNPUBLISHED};
 use layers::manifest::Manifest;
 use layers::plan::Op;
-use layers::plan::change::{Composition, Decision, ImageFile, Refusal, State};
+use layers::plan::change::{Composition, Decision, Made, Refusal, State};
 
 use crate::context::{Context, Store};
 use crate::error::Error;
@@ -56,14 +56,14 @@ pub(crate) fn complete(
         return Ok((decision, None));
     }
     let work = WorkDirectory::in_store(UNPUBLISHED, &store.layout.store())?;
-    let mut made: Vec<Option<ImageFile>> = Vec::new();
+    let mut made: Vec<Made> = Vec::new();
     for (number, composition) in decision.compositions.iter().enumerate() {
         let stack = stack(composition, &decision, &store.state, &store.layout)?;
         let place = work.path().join(number.to_string());
         fs::create_dir(&place).map_err(|error| Error::io("create", &place, error))?;
         made.push(triggers::compose(context, table, &stack, &place)?);
     }
-    let kept = made.iter().any(Option::is_some).then_some(work);
+    let kept = made.iter().any(|one| matches!(one, Made::Image(_))).then_some(work);
     Ok((decision.complete(&store.state, &store.layout, &made)?, kept))
 }
 
@@ -74,25 +74,14 @@ fn stack(
     state: &State,
     layout: &Layout,
 ) -> Result<Stack, Refusal> {
-    let image = |name: Option<&Name>, digest: &Digest| {
-        let manifest = manifest(decision, state, layout, digest).ok_or_else(|| {
-            Refusal::new(
-                format!("the manifest of image {} is missing from the store", digest.short()),
-                "install its file again; see what is damaged: layerctl verify",
-            )
-        })?;
-        let name = name.unwrap_or(&manifest.name).clone();
+    let image = |digest: &Digest| {
+        let manifest = manifest(decision, state, layout, digest);
+        let manifest = manifest.ok_or_else(|| StackImage::lost(digest))?;
         let path = arriving(decision, layout, digest).unwrap_or_else(|| layout.image(digest));
-        Ok(StackImage { name, digest: *digest, path, format: manifest.format, manifest })
+        Ok(StackImage::new(manifest, path))
     };
-    Ok(Stack {
-        base: image(None, &composition.base)?,
-        layers: composition
-            .layers
-            .iter()
-            .map(|(name, digest)| image(Some(name), digest))
-            .collect::<Result<_, Refusal>>()?,
-    })
+    let layers = composition.layers.iter().map(|(_, digest)| image(digest));
+    Ok(Stack { base: image(&composition.base)?, layers: layers.collect::<Result<_, Refusal>>()? })
 }
 
 /// Where an image is that is to enter the store.

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use layers::config;
 use layers::id::Digest;
 use layers::intent::Intent;
-use layers::manifest::Manifest;
-use layers::plan::change::{self, ImageFile, Refusal, Resolved, State};
+use layers::plan::change::{self, ImageFile, Refusal, Resolved};
 
 use crate::build::{self, Built, PackagesRequest, build_packages};
 use crate::cli::PackageSources;
@@ -153,32 +152,13 @@ fn length(path: &Path) -> Result<u64, Error> {
 
 /// An image that is to enter the store.
 pub(crate) fn new(image: &ImageFile) -> StackImage {
-    of(&image.manifest, image.path.clone())
+    StackImage::new(image.manifest.clone(), image.path.clone())
 }
 
 /// An image of the store.
 pub(crate) fn stored(store: &Store, digest: &Digest) -> Result<StackImage, Refusal> {
-    let manifest = manifest(&store.state, digest)?;
-    Ok(of(manifest, store.layout.image(digest)))
-}
-
-fn manifest<'a>(state: &'a State, digest: &Digest) -> Result<&'a Manifest, Refusal> {
-    state.manifests.get(digest).ok_or_else(|| {
-        Refusal::new(
-            format!("the manifest of image {} is missing from the store", digest.short()),
-            "install its file again; see what is damaged: layerctl verify",
-        )
-    })
-}
-
-fn of(manifest: &Manifest, path: PathBuf) -> StackImage {
-    StackImage {
-        name: manifest.name.clone(),
-        digest: manifest.digest,
-        path,
-        format: manifest.format,
-        manifest: manifest.clone(),
-    }
+    let manifest = store.state.manifests.get(digest).ok_or_else(|| StackImage::lost(digest))?;
+    Ok(StackImage::new(manifest.clone(), store.layout.image(digest)))
 }
 
 /// Resolves all requests of the generation that a change starts from anew; none where nothing is asked for.

@@ -268,7 +268,10 @@ fn script(world: &World, name: &str, script: &str) {
 fn a_recipe_s_scripts_run_in_a_sandbox_over_the_base() {
     let world = World::new();
     shell_base(&world);
+    world.write("base/usr/share/made/anew/old", "old\n");
     let lines = r#"
+        busybox rm -r /usr/share/made/anew; busybox mkdir /usr/share/made/anew
+        echo new >/usr/share/made/anew/new
         busybox cat /etc/passwd >/etc/seen
         busybox mkdir -p /usr/share/web /var/log/web /var/lib/web /usr/lib/x/__pycache__
         echo log >/var/log/web/log; echo id >/etc/machine-id; echo x >/tmp/x; echo y >/run/y

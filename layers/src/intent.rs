@@ -74,9 +74,17 @@ impl Intent {
         }
     }
 
+    /// The package of the base that is not to be seen as it is, if there is one.
+    pub fn overrides(&self) -> Option<&str> {
+        match self {
+            Self::Remove { package } | Self::Replace { package, .. } => Some(package),
+            Self::Packages { .. } => None,
+        }
+    }
+
     /// Whether it is a change to a package of the base.
     pub fn is_override(&self) -> bool {
-        !matches!(self, Self::Packages { .. })
+        self.overrides().is_some()
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Fits {
     pub scope: Vec<String>,
 }
 
-/// What os-release(5) calls a system that does not say its `ID=`.
+/// What os-release(5) calls a system that does not say its `ID=`; systemd-sysext refuses to work on one.
 const UNNAMED: &str = "linux";
 
 /// The scope that this project's layers are used in; an extension that names no scope is for it too (systemd-sysext(8)).

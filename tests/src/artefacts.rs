@@ -23,6 +23,7 @@ const LAYERS: &[&str] = &["htop", "jq", "tree"];
 const INSTALLED: &[(&str, &[&str])] = &[
     ("authorities", &["ca-certificates"]),
     ("avahi-daemon", &["avahi-daemon"]),
+    ("dnf", &["dnf", "rpm"]),
     ("docker", &["docker.io", "docker-cli"]),
     ("ed", &["ed"]),
     ("fonts", &["fontconfig", "fonts-dejavu-core"]),

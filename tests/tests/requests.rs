@@ -131,6 +131,7 @@ fn requests_follow_the_base() -> Result<(), Failure> {
         ("install --packages nginx", "nowhere.list"),
         ("install --packages no-such-package", "debian.list"),
         ("override remove no-such-package", "debian.list"),
+        ("override remove -- --force-all", "debian.list"),
     ] {
         let output = scene.output(words, Some(sources))?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -164,8 +165,11 @@ fn packages_of_the_base_are_overridden_and_come_back() -> Result<(), Failure> {
     assert_eq!(layers, ["override-procps"]);
     assert_eq!(requests, ["remove procps"]);
     assert!(files_of(&scene, "override-procps")?.contains("/usr/bin/ps"), "a whiteout is a path");
-    let removed = scene.done("diff", None)?;
-    assert!(removed.contains("procps"), "{removed}");
+    let removed = scene.done("diff 1 2", None)?;
+    let line = removed.lines().find(|line| line.contains(" procps ")).unwrap_or(&removed);
+    assert!(line.contains("removed"), "{removed}");
+    let gone = files_of(&scene, "override-procps")?;
+    assert!(gone.contains("/var/lib/dpkg/info/procps.list"), "nothing is left of it: {gone}");
 
     scene.replacement()?;
     scene.resolve("override replace procps_99_all.deb")?;
@@ -181,10 +185,17 @@ fn packages_of_the_base_are_overridden_and_come_back() -> Result<(), Failure> {
     let output = scene.output("override reset htop", Some("debian.list"))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.starts_with("error: package htop is not overridden\n"), "{said}");
+    // Where the configuration says so, a name that nobody has is a package's.
+    let (program, sources) = (&scene.cache, scene.path("debian.list"));
+    let config =
+        format!("[packages]\ninstall = true\nsources = {sources:?}\ncache = {program:?}\n");
+    files::write(&scene.path("layerctl.toml"), config)?;
+    scene.done("--config layerctl.toml install jq", None)?;
+    assert_eq!(scene.state()?.0, ["override-procps", "tree", "jq"]);
     scene.resolve("override reset --all")?;
     let (layers, requests) = scene.state()?;
-    assert_eq!(layers, ["tree"]);
-    assert_eq!(requests, ["packages tree: tree"]);
+    assert_eq!(layers, ["tree", "jq"]);
+    assert_eq!(requests, ["packages tree: tree", "packages jq: jq"]);
     scene.done("rollback 1", None)?;
     scene.done("cleanup --keep 1", None)?;
     assert_eq!(ends_in(&store_of(&scene)?, "deb"), 0, "nobody needs the file any more");

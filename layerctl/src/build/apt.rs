@@ -139,7 +139,8 @@ impl PackageManager for Apt {
             self.get(sandbox, &args)?;
         }
         if !wanted.remove.is_empty() {
-            let mut args = vec!["--remove"];
+            // With its configuration: dpkg would go on listing a package of which that is left.
+            let mut args = vec!["--purge"];
             args.extend(wanted.remove.iter().map(String::as_str));
             run(sandbox, "dpkg", &args, &[])?;
         }

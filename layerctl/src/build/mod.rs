@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use layers::id::{Name, Version};
 use layers::manifest::Kind;
 use layers::plan::change::{ImageFile, Refusal};
-use layers::store::{inspect, stage, tree};
+use layers::store::{inspect, stage};
 use layers::superblock::Format;
 
 use crate::admission::native_architecture;
@@ -34,6 +34,7 @@ mod apt;
 mod clean;
 mod dnf;
 mod dpkg;
+mod files;
 mod ground;
 mod input;
 mod manager;
@@ -44,6 +45,8 @@ mod request;
 pub(crate) mod rpm;
 mod sources;
 mod tidy;
+
+use files::{make_directory, put_file, write_into};
 
 pub(crate) use ground::Ground;
 pub(crate) use input::Input;
@@ -103,6 +106,7 @@ enum Installed {
 
 impl<'a> Build<'a> {
     fn new(context: &'a Context, request: &'a PackagesRequest, work: &Path) -> Result<Self, Error> {
+        check_place(work)?;
         // Before anything is made that may come into the layer.
         let started = archive::file_time(work)?;
         let mut lowers = vec![request.base.lower()];
@@ -308,6 +312,20 @@ impl<'a> Build<'a> {
     }
 }
 
+/// An overlay takes no other one for its upper.
+fn check_place(work: &Path) -> Result<(), Error> {
+    /// OVERLAYFS_SUPER_MAGIC (linux/magic.h).
+    const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
+    let statistics =
+        rustix::fs::statfs(work).map_err(|error| Error::io("ask what is below", work, error))?;
+    if statistics.f_type != OVERLAY {
+        return Ok(());
+    }
+    let directory = work.parent().unwrap_or(work).display();
+    let what = format!("{directory} is on an overlay, where no packages can be installed");
+    Err(Refusal::new(what, "choose a directory on another file system: -o /tmp/FILE.img").into())
+}
+
 /// What stands on top of the layers that are built on: without it, their packages and users would not be known.
 fn compose(
     context: &Context,
@@ -326,7 +344,11 @@ fn compose(
     let directory = work.join("on");
     make_directory(&directory)?;
     let composed = triggers::compose(context, &Table::built_in()?, &stack, &directory)?;
-    Ok(composed.map(|image| Lower::Image { path: image.path, format: image.manifest.format }))
+    let lower = |image: &ImageFile| {
+        let (path, format) = (image.path.clone(), image.manifest.format);
+        Lower::Image { path, format }
+    };
+    Ok(composed.image().map(lower))
 }
 
 /// Refuses what is larger than there is room, or than was allowed.
@@ -399,7 +421,8 @@ fn shipped_bytecode(upper: &Path) -> Result<BTreeSet<PathBuf>, Error> {
     let Ok(listing) = fs::read_dir(&directory) else { return Ok(shipped) };
     for entry in listing {
         let path = entry.map_err(|error| Error::io("read", &directory, error))?.path();
-        if path.extension().is_some_and(|ending| ending == "list") {
+        // The list of a package that went is a whiteout.
+        if path.extension().is_some_and(|ending| ending == "list") && path.is_file() {
             let text = fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
             let text = String::from_utf8_lossy(&text).into_owned();
             let paths = text.lines().map(|line| PathBuf::from(line.trim_start_matches('/')));
@@ -407,60 +430,6 @@ fn shipped_bytecode(upper: &Path) -> Result<BTreeSet<PathBuf>, Error> {
         }
     }
     Ok(shipped)
-}
-
-fn put_file(file: &PutFile, tree: &Path) -> Result<(), Error> {
-    let inside = file.to.strip_prefix("/").unwrap_or(&file.to);
-    let to = tree.join(inside);
-    make_parents(tree, inside)?;
-    match fs::symlink_metadata(&to) {
-        Ok(there) if !there.is_dir() => {
-            fs::remove_file(&to).map_err(|error| Error::io("replace", &to, error))?;
-        }
-        _ => {}
-    }
-    tree::copy_tree(&file.from, &to, &mut tree::Links::new())?;
-    let failed = |error| Error::io("set owner and mode of", &to, error);
-    std::os::unix::fs::lchown(&to, Some(0), Some(0)).or_else(unprivileged).map_err(failed)?;
-    if let Some(mode) = file.mode {
-        set_mode(&to, mode).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// Without root, packing gives all files to root.
-fn unprivileged(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
-}
-
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-}
-
-/// Writes a file into a tree, with the directories above it, whatever the umask is.
-pub(crate) fn write_into(tree: &Path, inside: &Path, text: &[u8]) -> Result<(), Error> {
-    make_parents(tree, inside)?;
-    let path = tree.join(inside);
-    fs::write(&path, text)
-        .and_then(|()| set_mode(&path, 0o644))
-        .map_err(|error| Error::io("write", &path, error))
-}
-
-fn make_parents(tree: &Path, inside: &Path) -> Result<(), Error> {
-    let mut above: Vec<&Path> = inside.ancestors().skip(1).collect();
-    above.reverse();
-    above.into_iter().try_for_each(|above| make_directory(&tree.join(above)))
-}
-
-/// Makes a directory that everybody may enter, unless it is there.
-fn make_directory(path: &Path) -> Result<(), Error> {
-    match fs::create_dir(path).and_then(|()| set_mode(path, 0o755)) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::io("create", path, error))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

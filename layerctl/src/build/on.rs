@@ -37,13 +37,8 @@ pub(crate) fn base(context: &Context, named: Option<&Path>) -> Result<Base, Erro
         let what = format!("the store has no base {} {}", base.name, base.version);
         return Err(Refusal::new(what, "name one: --base IMAGE|DIR").into());
     };
-    Ok(Base::Image(Box::new(StackImage {
-        name: base.name.clone(),
-        digest: base.digest,
-        path: store.layout.image(&base.digest),
-        format: manifest.format,
-        manifest: manifest.clone(),
-    })))
+    let path = store.layout.image(&base.digest);
+    Ok(Base::Image(Box::new(StackImage::new(manifest.clone(), path))))
 }
 
 /// The layers that were named.
@@ -56,8 +51,7 @@ fn image(context: &Context, path: &Path, kind: Kind) -> Result<StackImage, Error
     let naming = Naming::default();
     let ImageFile { path, manifest, .. } =
         admission::admit(context, &State::default(), &path, kind, &naming)?;
-    let (name, digest, format) = (manifest.name.clone(), manifest.digest, manifest.format);
-    Ok(StackImage { name, digest, path, format, manifest })
+    Ok(StackImage::new(manifest, path))
 }
 
 /// A directory as it is, or an archive unpacked into `work`.

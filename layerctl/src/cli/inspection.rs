@@ -13,7 +13,7 @@ use super::{Naming, Reading};
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Allowing {
     /// Go on this time though these checks find something: systems, libraries, conflicts, kinds, shadowing, identity,
-    /// devices, setuid, capabilities, directories, var; for good by [install] in layerctl.toml
+    /// devices, setuid, capabilities, directories, var; for good by the table install of layerctl.toml
     #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = check(), hide_possible_values = true)]
     pub(crate) allow: Vec<Check>,
 }

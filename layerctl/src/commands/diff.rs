@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use layers::generation::{Generation, Layer};
-use layers::id::GenerationId;
+use layers::id::{GenerationId, Name};
+use layers::intent::Intent;
 use layers::plan::change::{Refusal, State};
 use serde::Serialize;
 
@@ -152,7 +153,18 @@ fn packages(state: &State, generation: &Generation) -> (BTreeMap<String, String>
     let base = (&generation.base.digest, format!("base {}", generation.base.name));
     let layers = generation.layers.iter();
     let layers = layers.map(|layer| (&layer.digest, format!("layer {}", layer.title())));
+    let overridden: Vec<(Name, String)> = generation
+        .requests
+        .iter()
+        .filter_map(|text| text.parse::<Intent>().ok())
+        .filter_map(|intent| Some((intent.layer().ok()?, intent.overrides()?.to_owned())))
+        .collect();
     for (digest, title) in [base].into_iter().chain(layers) {
+        let layer = generation.layers.iter().find(|layer| layer.digest == *digest);
+        let gone = overridden.iter().find(|(name, _)| layer.is_some_and(|it| it.name == *name));
+        if let Some((_, gone)) = gone {
+            packages.retain(|name: &String, _| name.split(':').next() != Some(gone));
+        }
         let Some(manifest) = state.manifests.get(digest) else {
             unknown.push(title);
             continue;

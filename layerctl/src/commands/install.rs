@@ -43,6 +43,9 @@ pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
     let client = repo::client(context);
     // What a dry run downloads lives until its plan has been printed.
     let mut made: Option<WorkDirectory> = None;
+    // What is built lives until the plan has been carried out.
+    let mut built: Option<WorkDirectory> = None;
+    let configured = context.config()?.map(|file| file.config.packages).unwrap_or_default();
     context.make_generation(dry_run, |store| {
         let mut files = files
             .iter()
@@ -59,27 +62,42 @@ pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
         }
         let mut asked: Vec<String> = files.iter().map(|file| file.manifest.title()).collect();
         asked.extend(names.iter().map(ToString::to_string));
-        let names = bring(&fetcher, store, &mut files, &names)?;
+        let Brought { stay, packages: wanted } =
+            bring(&fetcher, store, &mut files, &names, configured.install)?;
+        let mut resolved = Vec::new();
+        if !wanted.is_empty() {
+            let work = built.insert(base::work_directory(store, dry_run)?).path();
+            resolved.push(packages::build(args, &wanted, &configured, context, store, work)?);
+        }
         if args.replace {
             asked.push("--replace".to_owned());
         }
         asked.extend(set.iter().map(|set| format!("--set {set}")));
         let request =
             context.request_once(format!("install {}", words(&asked)), args.pointing.try_once);
-        let install =
-            change::Install { files, names, set, replace: args.replace, resolved: Vec::new() };
+        let install = change::Install { files, names: stay, set, replace: args.replace, resolved };
         Ok(change::install(&store.state, &store.layout, &install, &request)?)
     })
 }
 
-/// Brings what `names` stand for, and what all of it needs, into the store; files that were chosen join `files`. Gives
-/// the names that are for the store alone: of what is installed, and of what nobody has where there is no repository.
+/// What is left of names when those that images stand for are in the store.
+#[derive(Default)]
+struct Brought {
+    /// Names that are for the store alone: of what is installed, and of what nobody has where there is no repository.
+    stay: Vec<Name>,
+    /// Names that are for the package manager.
+    packages: Vec<String>,
+}
+
+/// Brings what `names` stand for, and what all of it needs, into the store; files that were chosen join `files`. Those
+/// that nobody has are packages, if `as_packages`.
 fn bring(
     fetcher: &Fetcher<'_>,
     store: &mut Store,
     files: &mut Vec<ImageFile>,
     names: &[Name],
-) -> Result<Vec<Name>, Error> {
+    as_packages: bool,
+) -> Result<Brought, Error> {
     let before = store.state.clone();
     let base = before.start()?.base.digest;
     let ground = Ground::of(before.manifests.get(&base));
@@ -92,19 +110,21 @@ fn bring(
         false => refresh::offers(fetcher.context, &store.layout, fetcher.client, true)?,
     };
     let mut resolver = Resolver::new(&before, &all.offers, ground);
-    let (mut left, mut missing, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
+    let mut left = Brought::default();
+    let (mut missing, mut chosen) = (Vec::new(), Vec::new());
     for name in names {
         match resolver.name(name) {
             _ if here.iter().any(|manifest| manifest.name == *name) => {}
-            Resolution::Installed => left.push(name.clone()),
+            Resolution::Installed => left.stay.push(name.clone()),
             Resolution::Found(candidate) => chosen.push(candidate),
+            Resolution::NotFound if as_packages => left.packages.push(name.to_string()),
             Resolution::NotFound => missing.push(name.clone()),
         }
     }
     let known = here.iter().copied().chain(chosen.iter().filter_map(Candidate::manifest));
     let needed = resolver.needed(&known.collect::<Vec<_>>());
     resolver.notes.iter().for_each(|note| fetcher.context.ui.warn(note));
-    left.extend(not_found(missing, &all)?);
+    left.stay.extend(not_found(missing, &all)?);
     all.failed.iter().for_each(|failed| fetcher.context.ui.warn(&failed.warning()));
     for candidate in chosen {
         files.push(fetcher.candidate(&mut store.state, candidate, Kind::Layer)?);

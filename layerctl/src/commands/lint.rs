@@ -44,7 +44,7 @@ struct Findings {
 struct FindingView {
     /// `refuse`, `warn` or `allow`.
     reaction: Reaction,
-    /// What it is about: the key of [install] in layerctl.toml, or a word of its own for what no policy decides on.
+    /// What it is about: the key of the table `install` in layerctl.toml, or a word of its own for what no policy decides on.
     check: &'static str,
     what: String,
     /// All paths that it is about.

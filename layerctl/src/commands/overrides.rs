@@ -9,6 +9,7 @@ use layers::layout::UNPUBLISHED;
 use layers::plan::change::{self, Decision, Refusal, Resolved};
 use layers::store::stage;
 
+use super::packages::is_package;
 use super::words;
 use crate::cli::{Override, OverrideReset, PackageSources, Pointing};
 use crate::context::{Context, Outcome, Store};
@@ -22,6 +23,10 @@ pub(super) fn run(verb: &Override, context: &Context) -> Result<Outcome, Error> 
         Override::Remove(args) => {
             let asked = format!("override remove {}", words(&args.packages));
             change(context, &args.sources, args.pointing, &asked, |intents, _| {
+                if let Some(odd) = args.packages.iter().find(|name| !is_package(name)) {
+                    let what = format!("{odd:?} is no name of a package");
+                    return Err(Refusal::new(what, "name packages that the base has").into());
+                }
                 for package in &args.packages {
                     put(intents, Intent::Remove { package: package.clone() });
                 }
@@ -86,10 +91,7 @@ fn package_of(file: &Path) -> Result<(String, String), Error> {
 }
 
 fn reset(intents: &mut Vec<Intent>, args: &OverrideReset) -> Result<(), Refusal> {
-    let package = |intent: &Intent| match intent {
-        Intent::Remove { package } | Intent::Replace { package, .. } => Some(package.clone()),
-        Intent::Packages { .. } => None,
-    };
+    let package = |intent: &Intent| intent.overrides().map(str::to_owned);
     let overridden: Vec<String> = intents.iter().filter_map(package).collect();
     if let Some(stranger) = args.packages.iter().find(|name| !overridden.contains(name)) {
         let hint = match overridden.is_empty() {

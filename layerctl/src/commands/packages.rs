@@ -1,13 +1,16 @@
 //! `layerctl install --packages`: packages of the distribution as one layer, built on this machine.
 
+use std::path::Path;
+
+use layers::config;
 use layers::id::SetName;
 use layers::intent::Intent;
 use layers::layout::UNPUBLISHED;
-use layers::plan::change::{self, Refusal};
+use layers::plan::change::{self, Refusal, Resolved};
 
 use super::words;
 use crate::cli::Install;
-use crate::context::{Context, Outcome};
+use crate::context::{Context, Outcome, Store};
 use crate::error::Error;
 use crate::requests::{self, Resolver};
 use crate::work::WorkDirectory;
@@ -29,18 +32,43 @@ pub(super) fn install(args: &Install, context: &Context) -> Result<Outcome, Erro
     // Lives until the plan has been carried out: the layer is copied from it.
     let mut made: Option<WorkDirectory> = None;
     context.make_generation(dry_run, |store| {
-        let start = store.state.start()?;
         let work = WorkDirectory::in_store(UNPUBLISHED, &store.layout.store())?;
         let work = made.insert(work);
-        let base = requests::stored(store, &start.base.digest)?;
-        let mut resolver = Resolver::new(context, base, &args.sources, &configured, work.path());
-        resolver.on_overrides_of(store, &change::intents(start)?)?;
-        let resolved = vec![resolver.one(store, &intent, &[])?];
+        let resolved = vec![resolve(args, &intent, &configured, context, store, work.path())?];
         let asked = format!("install --packages {}", asked(args));
         let request = context.request_once(asked, args.pointing.try_once);
         let install = change::Install { set, resolved, ..change::Install::default() };
         Ok(change::install(&store.state, &store.layout, &install, &request)?)
     })
+}
+
+/// Makes a layer of the packages `names`, which were no layers' names.
+pub(super) fn build(
+    args: &Install,
+    names: &[String],
+    configured: &config::Packages,
+    context: &Context,
+    store: &Store,
+    work: &Path,
+) -> Result<Resolved, Error> {
+    let layer = names.first().map(String::as_str).unwrap_or_default().parse()?;
+    let intent = Intent::Packages { layer, packages: names.to_vec(), inactive: None };
+    resolve(args, &intent, configured, context, store, work)
+}
+
+fn resolve(
+    args: &Install,
+    intent: &Intent,
+    configured: &config::Packages,
+    context: &Context,
+    store: &Store,
+    work: &Path,
+) -> Result<Resolved, Error> {
+    let start = store.state.start()?;
+    let base = requests::stored(store, &start.base.digest)?;
+    let mut resolver = Resolver::new(context, base, &args.sources, configured, work);
+    resolver.on_overrides_of(store, &change::intents(start)?)?;
+    resolver.one(store, intent, &[])
 }
 
 fn intent(args: &Install) -> Result<Intent, Error> {
@@ -62,7 +90,7 @@ fn intent(args: &Install) -> Result<Intent, Error> {
 
 /// Whether a word may be a package's name, with a version, a release or an architecture: it is given to the package
 /// manager as an argument, and stands in a generation's record.
-fn is_package(word: &str) -> bool {
+pub(super) fn is_package(word: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+.-_~=:/^".contains(c);
     word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(allowed)
 }

@@ -96,11 +96,7 @@ fn known(sets: &[(&str, &[&str])], stack: &[&str]) -> Vec<Vec<bool>> {
         ..State::default()
     };
     state.generations.insert(generation.id, generation);
-    let image = |name: &str, kind| {
-        let manifest = manifest(name, kind);
-        let (name, digest, format) = (manifest.name.clone(), manifest.digest, manifest.format);
-        StackImage { name, digest, path: PathBuf::new(), format, manifest }
-    };
+    let image = |name: &str, kind| StackImage::new(manifest(name, kind), PathBuf::new());
     let layers = stack.iter().map(|name| image(name, Kind::Layer)).collect();
     let stack = Stack { base: image("base", Kind::Base), layers };
     let known = Known::new(&state, &stack);

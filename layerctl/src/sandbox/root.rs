@@ -29,6 +29,9 @@ const POLICY: &str = "#!/bin/sh\nexit 101\n";
 /// Where they look for it.
 const POLICY_AT: &str = "/usr/sbin/policy-rc.d";
 
+/// What of proc(5) sets the whole machine and asks for root alone, not for a capability.
+const MACHINE: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+
 /// Directories that are file systems of their own.
 const VIRTUAL: [&str; 4] = ["dev", "proc", "run", "tmp"];
 
@@ -254,6 +257,7 @@ fn mount_virtual(root: &Path) -> Result<(), String> {
         mount(kind, &to, kind, flags, options.as_c_str()).map_err(at("mount at", &to))
     };
     new("proc", "proc", safe | MountFlags::NOEXEC, "")?;
+    MACHINE.iter().try_for_each(|name| protect(&root.join("proc").join(name)))?;
     new("tmpfs", "run", safe, "mode=0755")?;
     new("tmpfs", "tmp", safe, "mode=1777")?;
     new("tmpfs", "dev", MountFlags::NOSUID | MountFlags::NOEXEC, "mode=0755,size=1m")?;
@@ -281,6 +285,17 @@ fn mount_virtual(root: &Path) -> Result<(), String> {
         mount_bind(&from, &to).map_err(at("bind", &from))?;
     }
     Ok(())
+}
+
+/// Makes what is at `path` read-only, if it is there.
+fn protect(path: &Path) -> Result<(), String> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_bind(path, path)
+        .and_then(|()| mount_remount(path, flags | MountFlags::NOEXEC, c""))
+        .map_err(at("make read-only", path))
 }
 
 fn mount_one(root: &Path, bind: &Bind) -> Result<(), String> {

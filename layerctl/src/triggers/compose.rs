@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use layers::manifest::Kind;
-use layers::plan::change::{ImageFile, Refusal};
+use layers::plan::change::{ImageFile, Made, Refusal};
 use layers::superblock::Format;
 
 use super::select::{self, Run};
@@ -28,9 +28,9 @@ use crate::source::SourceTree;
 /// What a trigger layer is called in its manifest.
 const NAME: &str = "trigger";
 
-/// Runs the triggers of a stack and packs what they made into a new file in `work`, which must be on no overlay. Gives none
-/// where no trigger had to run, where nothing changed, or where this machine cannot run the programs of the base, which is
-/// told.
+/// Runs the triggers of a stack and packs what they made into a new file in `work`, which must be on no overlay. There
+/// is nothing to make where no trigger had to run, or where nothing changed; a machine that cannot run the programs of the
+/// base skips it, and tells.
 ///
 /// The same images and table make the same bytes.
 pub(crate) fn compose(
@@ -38,14 +38,14 @@ pub(crate) fn compose(
     table: &Table,
     stack: &Stack,
     work: &Path,
-) -> Result<Option<ImageFile>, Error> {
+) -> Result<Made, Error> {
     let (image, machine) = (&stack.base.manifest.architecture, native_architecture());
     if !select::runs_here(image, &machine) {
         context.ui.warn(&format!(
             "no package triggers were run: {} is for {image}, this machine is {machine}",
             stack.base.manifest.title()
         ));
-        return Ok(None);
+        return Ok(Made::Skipped);
     }
     let union = Union::open(stack)?;
     let full = drop_ins::of_images(table, &union)?;
@@ -53,7 +53,7 @@ pub(crate) fn compose(
         union.layers().iter().flat_map(|layer| layer.survey.paths.iter().cloned()).collect();
     let runs = select::due(&full, &paths);
     if runs.is_empty() {
-        return Ok(None);
+        return Ok(Made::Nothing);
     }
     let place = tempfile::Builder::new()
         .prefix("compose-")
@@ -68,7 +68,7 @@ pub(crate) fn compose(
     let remains = composition.upper().cut(&full, &links, composition.epoch)?;
     spinner.finish_and_clear();
     if !remains {
-        return Ok(None);
+        return Ok(Made::Nothing);
     }
     let version = stack.inputs(table).short();
     let image = work.join(format!("{NAME}-{version}.img"));
@@ -87,7 +87,7 @@ pub(crate) fn compose(
         deletes: tree.contents.deletes.clone(),
     };
     let manifest = packing::pack(context, &tree, recipe, &image)?;
-    Ok(Some(ImageFile { path: image, manifest, kernel: None }))
+    Ok(Made::Image(Box::new(ImageFile { path: image, manifest, kernel: None })))
 }
 
 /// One composition, while it runs.

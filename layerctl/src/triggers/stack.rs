@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use layers::id::{Digest, Name};
 use layers::manifest::Manifest;
-use layers::plan::change::Composition;
+use layers::plan::change::{Composition, Refusal};
 use layers::superblock::Format;
 
 use super::table::Table;
@@ -22,6 +22,22 @@ pub(crate) struct StackImage {
     pub(crate) format: Format,
     /// Its description.
     pub(crate) manifest: Manifest,
+}
+
+impl StackImage {
+    /// The image at `path` as its manifest describes it.
+    pub(crate) fn new(manifest: Manifest, path: PathBuf) -> Self {
+        let (name, digest, format) = (manifest.name.clone(), manifest.digest, manifest.format);
+        Self { name, digest, path, format, manifest }
+    }
+
+    /// The refusal where the store has lost an image's manifest.
+    pub(crate) fn lost(digest: &Digest) -> Refusal {
+        Refusal::new(
+            format!("the manifest of image {} is missing from the store", digest.short()),
+            "install its file again; see what is damaged: layerctl verify",
+        )
+    }
 }
 
 /// A base and the layers on it.

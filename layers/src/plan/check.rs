@@ -247,7 +247,9 @@ fn check_boot_partition(op: &Op, pointed: bool, layout: &Layout) -> Result<(), S
 /// Whether an image, a kernel or an initrd enters the store under the name of its digest.
 fn is_named_by_digest(to: &Path, digest: Digest, layout: &Layout) -> bool {
     let file = |part| layout.kernel_file(&KernelFile { part, digest });
-    [layout.image(&digest), file(Part::Linux), file(Part::Initrd)].iter().any(|name| name == to)
+    let package = layout.package_file(&digest);
+    let names = [layout.image(&digest), package, file(Part::Linux), file(Part::Initrd)];
+    names.iter().any(|name| name == to)
 }
 
 /// Whether a file may be written anew: a manifest, the serial, a pointer, a request to the next boot, a pin, the report

@@ -111,3 +111,25 @@ fn caches_and_lists_of_all_layers_are_made_anew() -> Result<(), Failure> {
     assert!(fonts.contains("DejaVuSans.ttf: DejaVu Sans:style=Book"), "{fonts}");
     Ok(())
 }
+
+#[test]
+fn packages_of_rpm_are_in_one_database_too() -> Result<(), Failure> {
+    let mut scene = Scene::new()?;
+    scene.packages("dnf")?;
+    let spec = include_str!("../layer_packages/greeting.spec");
+    files::write(&scene.path("greeting.spec"), spec)?;
+    let top = format!("_topdir {}", scene.path("rpmbuild").display());
+    let mut rpmbuild = process::command("rpmbuild");
+    process::run(
+        rpmbuild.args(["-bb", "--quiet", "--define", &top]).arg(scene.path("greeting.spec")),
+    )?;
+    for name in ["greeting-data", "greeting"] {
+        let file = scene.path(&format!("rpmbuild/RPMS/noarch/{name}-1.0-1.noarch.rpm"));
+        scene.rpm(name, &file)?;
+    }
+    scene.install()?;
+    let all =
+        scene.run("rpm --query --all | sort; rpm --verify greeting greeting-data; greeting")?;
+    assert_eq!(all, "greeting-1.0-1.noarch\ngreeting-data-1.0-1.noarch\ngreeting\n");
+    Ok(())
+}

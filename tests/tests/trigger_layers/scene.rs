@@ -59,6 +59,23 @@ impl Scene {
         Ok(())
     }
 
+    /// Builds a layer of an RPM package on those that are there.
+    pub(crate) fn rpm(&mut self, name: &str, file: &Path) -> Result<(), Failure> {
+        let image = self.path(&format!("{name}.img"));
+        let on: Vec<String> = self.layers.iter().map(|layer| layer.display().to_string()).collect();
+        let mut command = process::command(&self.artefacts.layerctl);
+        command.arg("build").arg(file).args(["--name", name, "--offline", "--base"]);
+        command.arg(&self.artefacts.base).args(["--on", &on.join(","), "-o"]).arg(&image);
+        process::run(command.arg("--cache").arg(self.path("cache")))?;
+        self.layers.push(image);
+        Ok(())
+    }
+
+    /// A path beside the store.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
     /// Installs all layers as generation 2.
     pub(crate) fn install(&self) -> Result<(), Failure> {
         let mut command = process::command(&self.artefacts.layerctl);

@@ -34,9 +34,9 @@ fn a_layer_adds_its_user_to_the_administrators_and_a_rollback_brings_etc_back()
     assert_eq!(report(&mut shell)?.generation.to_string(), "2");
     assert_eq!(shell.check(ALICE)?, alice, "the administrator's user is as it was");
     for file in ["passwd", "group", "shadow"] {
-        let layers = format!("grep ^avahi: /run/initramfs/layers/layer/avahi-daemon/etc/{file}");
+        let layers = format!("grep ^avahi: /run/initramfs/layers/trigger/etc/{file}");
         let merged = shell.check(&format!("getent {file} avahi"))?;
-        assert_eq!(merged, shell.check(&layers)?, "the package's user is as its layer has it");
+        assert_eq!(merged, shell.check(&layers)?, "the package's user is as its trigger made it");
     }
     assert_eq!(shell.run("systemctl is-system-running --wait")?.output, "running");
     assert_eq!(shell.check("ps -C avahi-daemon -o user= | sort -u")?, "avahi", "its service runs");

@@ -85,8 +85,8 @@ fn verify_finds_flipped_bits_in_the_guest() -> Result<(), Failure> {
     let reply = shell.run("layerctl verify")?;
     assert_eq!(reply.status, 1, "{}", reply.output);
     let verdicts = |word: &str| reply.output.lines().filter(|line| line.starts_with(word)).count();
-    // The base with its kernel and initrd, and the other layer.
-    assert_eq!((verdicts("good"), verdicts("damaged")), (4, 1), "{}", reply.output);
+    // The base with its kernel and initrd, the other layer, and the trigger layer.
+    assert_eq!((verdicts("good"), verdicts("damaged")), (5, 1), "{}", reply.output);
     assert!(
         reply.output.contains("htop 3.") && reply.output.contains("hint: "),
         "{}",

@@ -7,10 +7,10 @@ use tests::seed::Seed;
 use tests::workspace::Workspace;
 
 #[test]
-fn twenty_machines_are_killed_and_come_up_again() -> Result<(), Failure> {
+fn ten_machines_are_killed_and_come_up_again() -> Result<(), Failure> {
     let workspace = Workspace::here();
     let artefacts = Artefacts::load(&workspace)?;
-    let options = Options { count: 20, seed: Seed::of_now() };
+    let options = Options { count: 10, seed: Seed::of_now() };
     let report = kills::run(&workspace, &artefacts, options)?;
     assert!(report.violations().is_empty(), "{report}");
     eprint!("{report}");

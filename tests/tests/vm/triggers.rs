@@ -21,7 +21,9 @@ fn services_of_layers_built_apart_run_side_by_side_and_go_with_a_rollback() -> R
     }
     state.layerctl(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
     let disk = state.disk(Filesystem::Ext4)?;
-    let machine = state.machine(Drive::writable(&disk));
+    let extension = layer("ed")?;
+    let media = state.media(&[extension])?;
+    let machine = state.machine(Drive::writable(&disk)).drive(Drive::read_only(&media));
 
     // Without one of them the nearest trigger layer is taken, and told.
     let mut guest = machine.clone().append("init=/bin/sh layers.skip=avahi-daemon").start()?;
@@ -49,6 +51,13 @@ fn services_of_layers_built_apart_run_side_by_side_and_go_with_a_rollback() -> R
     assert_eq!(shell.check(packages)?, "installed avahi-daemon\ninstalled jq\ninstalled nginx");
     shell.check("apt-get check")?;
     assert_eq!(shell.check(LIBRARIES)?, "4");
+    // A layer is an extension of systemd's too, over the layers that are there.
+    shell.check("mount /dev/vdb /layers; mkdir -p /run/extensions")?;
+    shell.check("cp /layers/ed*.img /run/extensions/ed.raw && systemd-sysext merge")?;
+    assert!(shell.check("ed --version")?.contains("ed "));
+    shell.check("command -v nginx && command -v jq && command -v avahi-daemon")?;
+    shell.check("systemd-sysext unmerge")?;
+    assert_eq!(shell.run("test -e /usr/bin/ed")?.status, 1);
     shell.check("layerctl rollback")?;
     shell.send("systemctl poweroff")?;
     guest.wait_for_exit(SYSTEMD)?;

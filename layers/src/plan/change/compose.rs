@@ -6,7 +6,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Decision, Draft, ImageFile, Refusal, State, stage};
+use super::{Decision, Draft, ImageFile, Refusal, State, fit, stage};
 use crate::generation::Generation;
 use crate::id::{Digest, Name};
 use crate::layout::Layout;
@@ -22,6 +22,27 @@ pub struct Composition {
     pub base: Digest,
     /// The layers and their images, bottom first; one at least.
     pub layers: Vec<(Name, Digest)>,
+}
+
+/// What came of a composition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Made {
+    /// An image.
+    Image(Box<ImageFile>),
+    /// The triggers had nothing to do.
+    Nothing,
+    /// This machine could not run them: another one, or another day, may.
+    Skipped,
+}
+
+impl Made {
+    /// The image, if there is one.
+    pub fn image(&self) -> Option<&ImageFile> {
+        match self {
+            Self::Image(image) => Some(image),
+            Self::Nothing | Self::Skipped => None,
+        }
+    }
 }
 
 impl Composition {
@@ -77,10 +98,10 @@ pub(super) fn triggers(state: &State, draft: &Draft) -> (Vec<Trigger>, Vec<Compo
     (known, missing)
 }
 
-/// The layers of each set, bottom first; sets without any need no trigger layer.
+/// The layers that a boot takes for each set, bottom first; sets without any need no trigger layer.
 fn choices(draft: &Draft) -> impl Iterator<Item = Vec<(Name, Digest)>> {
     let chosen = draft.sets.values().map(|members| {
-        let layers = draft.layers.iter().filter(|layer| members.contains(&layer.name));
+        let layers = fit::with_needed(&draft.layers, members).into_iter();
         layers.map(|layer| (layer.name.clone(), layer.digest)).collect::<Vec<_>>()
     });
     chosen.filter(|layers| !layers.is_empty())
@@ -92,17 +113,17 @@ fn of_generation(generation: &Generation, names: &[Name]) -> Vec<(Name, Digest)>
 }
 
 impl Decision {
-    /// Puts in what the triggers have made, one for each of [`Decision::compositions`] in their order, `None` where they
-    /// had nothing to do: images to stage before anything is published, and their names in the generation's record.
+    /// Puts in what the triggers have made, one for each of [`Decision::compositions`] in their order: images to stage
+    /// before anything is published, and their names in the generation's record.
     pub fn complete(
         mut self,
         state: &State,
         layout: &Layout,
-        made: &[Option<ImageFile>],
+        made: &[Made],
     ) -> Result<Self, Refusal> {
         let Some(generation) = &mut self.generation else { return Ok(self) };
-        let pairs = self.compositions.iter().zip(made);
-        generation.triggers.extend(pairs.map(|(asked, image)| asked.made(image.as_ref())));
+        let pairs = self.compositions.iter().zip(made).filter(|(_, made)| **made != Made::Skipped);
+        generation.triggers.extend(pairs.map(|(asked, made)| asked.made(made.image())));
         generation.check().map_err(|what| {
             Refusal::new(
                 format!("this would make a generation that cannot boot: {what}"),
@@ -115,7 +136,8 @@ impl Decision {
             }
         }
         let mut staged: Vec<Op> = Vec::new();
-        for op in made.iter().flatten().flat_map(|image| stage(state, layout, image)) {
+        for op in made.iter().filter_map(Made::image).flat_map(|image| stage(state, layout, image))
+        {
             if !staged.contains(&op) && !self.plan.ops.contains(&op) {
                 staged.push(op);
             }
@@ -194,13 +216,37 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn triggers_run_over_what_a_set_needs_too() {
+        let mut state = store();
+        let (lib, mut app) = (image("lib", Kind::Layer), image("app", Kind::Layer));
+        app.manifest.requires = vec![lib.manifest.name.clone().into()];
+        let asked = Install { files: vec![lib.clone(), app.clone()], ..Install::default() };
+        let decision = install(&state, &layout(), &asked, &request("install")).unwrap();
+        assert_eq!(decision.compositions.len(), 1);
+        let decision = decision.complete(&state, &layout(), &[Made::Nothing]).unwrap();
+        carry_out(&mut state, decision, &[lib, app.clone()]);
+        // A boot of this set takes both: it is the choice that is known already.
+        let members = [app.manifest.name];
+        let set = "spare".parse().unwrap();
+        let decision = crate::plan::change::create_set(
+            &state,
+            &layout(),
+            &set,
+            &members,
+            &request("set create"),
+        )
+        .unwrap();
+        assert_eq!(decision.compositions, []);
+    }
+
+    #[test]
     fn what_triggers_made_is_staged_and_named_before_the_generation_is_published() {
         let mut state = store();
         let (decision, file) = add(&state, "htop");
         let [composition] = decision.compositions.as_slice() else { panic!("one set has layers") };
         assert_eq!(composition.layers, [("htop".parse().unwrap(), file.manifest.digest)]);
         let top = image("trigger", Kind::Trigger);
-        let made = [Some(top.clone())];
+        let made = [Made::Image(Box::new(top.clone()))];
         let decision = decision.complete(&state, &layout(), &made).unwrap();
         assert!(decision.compositions.is_empty());
         let place = |test: &dyn Fn(&Op) -> bool| decision.plan.ops.iter().position(test).unwrap();
@@ -219,11 +265,12 @@ pub(super) mod tests {
         let mut state = store();
         let (decision, file) = add(&state, "htop");
         let top = image("trigger", Kind::Trigger);
-        let decision = decision.complete(&state, &layout(), &[Some(top.clone())]).unwrap();
+        let decision =
+            decision.complete(&state, &layout(), &[Made::Image(Box::new(top.clone()))]).unwrap();
         carry_out(&mut state, decision, &[file, top.clone()]);
         let (decision, file) = add(&state, "jq");
         assert_eq!(decision.compositions.len(), 1);
-        let decision = decision.complete(&state, &layout(), &[None]).unwrap();
+        let decision = decision.complete(&state, &layout(), &[Made::Nothing]).unwrap();
         carry_out(&mut state, decision, &[file]);
 
         let again =
@@ -242,6 +289,25 @@ pub(super) mod tests {
         let lost =
             super::super::uninstall(&state, &layout(), &["jq".parse().unwrap()], &request("u"));
         assert_eq!(lost.unwrap().compositions.len(), 1, "an image that went is made anew");
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_asked_for_again() {
+        let mut state = store();
+        let (decision, file) = add(&state, "htop");
+        let decision = decision.complete(&state, &layout(), &[Made::Skipped]).unwrap();
+        assert_eq!(decision.generation.as_ref().unwrap().triggers, []);
+        carry_out(&mut state, decision, &[file]);
+        let (decision, _) = add(&state, "jq");
+        assert_eq!(decision.compositions.len(), 1);
+        let gone = super::super::create_set(
+            &state,
+            &layout(),
+            &"mine".parse().unwrap(),
+            &["htop".parse().unwrap()],
+            &request("set create"),
+        );
+        assert_eq!(gone.unwrap().compositions.len(), 1, "the same layers, not made yet");
     }
 
     #[test]

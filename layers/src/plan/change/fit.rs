@@ -284,7 +284,7 @@ fn missing_libraries(
 }
 
 /// The layers of these names with all that they need, in the order in which they are stacked.
-fn with_needed<'a>(layers: &'a [Layer], members: &[Name]) -> Vec<&'a Layer> {
+pub(super) fn with_needed<'a>(layers: &'a [Layer], members: &[Name]) -> Vec<&'a Layer> {
     let mut wanted: BTreeSet<&Name> = members.iter().collect();
     loop {
         let chosen = layers.iter().filter(|layer| wanted.contains(&layer.name));

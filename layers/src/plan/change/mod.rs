@@ -23,6 +23,7 @@ use crate::scrutiny::InstallPolicy;
 mod base;
 mod boot;
 mod compose;
+mod draft;
 pub(super) mod entries;
 mod fit;
 mod good;
@@ -36,11 +37,12 @@ mod resolve;
 mod sets;
 mod upgrade;
 
+use draft::Draft;
 use entries::After;
 
 pub use base::import_base;
 pub use boot::sync_boot;
-pub use compose::Composition;
+pub use compose::{Composition, Made};
 pub use fit::misfits;
 pub use good::mark_good;
 pub use install::{Install, install, uninstall};
@@ -284,31 +286,6 @@ impl State {
                     "start a new store: layerctl --root DIR init",
                 )
             }),
-        }
-    }
-}
-
-/// What a new generation is made of; the rest follows from the store.
-struct Draft {
-    options: Vec<String>,
-    base: generation::Base,
-    kernel: Option<Kernel>,
-    layers: Vec<generation::Layer>,
-    sets: BTreeMap<crate::id::SetName, Vec<crate::id::Name>>,
-    requests: Vec<String>,
-    writable: Policy,
-}
-
-impl Draft {
-    fn of(generation: &Generation) -> Self {
-        Self {
-            options: generation.options.clone(),
-            base: generation.base.clone(),
-            kernel: generation.kernel.clone(),
-            layers: generation.layers.clone(),
-            sets: generation.sets.clone(),
-            requests: generation.requests.clone(),
-            writable: generation.writable.clone(),
         }
     }
 }

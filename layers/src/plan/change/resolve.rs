@@ -242,4 +242,19 @@ mod tests {
         let decision = resolve(&state, &layout(), &again, &request("again")).unwrap();
         assert!(decision.is_unchanged());
     }
+
+    #[test]
+    fn a_package_s_file_enters_the_store_before_anything_names_it() {
+        let state = store();
+        let file = "ab".repeat(32);
+        let mut replaced = resolved(&format!("replace htop 2:3.4 {file}"));
+        replaced.package = Some(("/htop.deb".into(), 12));
+        let decision = resolve(&state, &layout(), &[replaced], &request("replace")).unwrap();
+        let staged = decision.plan.ops.first().unwrap().to_string();
+        assert_eq!(
+            staged,
+            format!("stage /htop.deb as /state/layerctl/store/{file}.deb (12 bytes)")
+        );
+        crate::plan::check::check_change(&decision.plan, &layout()).unwrap();
+    }
 }
