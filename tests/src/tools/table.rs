@@ -82,6 +82,7 @@ pub const TOOLS: &[Tool] = &[
     program("strace", "strace", "strace", "strace"),
     program("rpmbuild", "rpm", "rpm-build", "rpm-tools"),
     program("createrepo_c", "createrepo-c", "createrepo_c", "createrepo_c"),
+    program("systemd-repart", "systemd", "systemd-udev", "systemd"),
     program("busybox", "busybox-static", "busybox", "busybox"),
     Tool {
         name: "OVMF",
