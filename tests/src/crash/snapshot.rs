@@ -16,8 +16,8 @@ use std::path::Path;
 /// Files up to this length are shown, longer ones are hashed.
 const SHOWN: usize = 200;
 
-/// What stands at each path of a store, relative to its top; without what was never published, the lock
-/// and the reserve.
+/// What stands at each path of a store, relative to its top; without what was never published, the lock,
+/// the reserve and a log without a line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot(BTreeMap<String, String>);
 
@@ -83,6 +83,10 @@ fn walk(directory: &Path, relative: &str, found: &mut BTreeMap<String, String>) 
             continue;
         }
         let metadata = fs::symlink_metadata(entry.path())?;
+        // Made and not written to yet: it tells what a missing one does.
+        if path == "log" && metadata.len() == 0 {
+            continue;
+        }
         let in_upper = path.split('/').skip(1).any(|part| part == "upper");
         if in_upper || !metadata.is_dir() {
             found.insert(path.clone(), describe(&entry.path(), &metadata)?);
@@ -174,5 +178,16 @@ mod tests {
         );
         assert!(found.0["upper/etc/1/upper/a"].contains("\"text\""));
         assert!(found.0["log"].contains("300 bytes"));
+    }
+
+    #[test]
+    fn a_log_without_a_line_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        fs::create_dir(layout.top()).unwrap();
+        fs::write(layout.log(), "").unwrap();
+        assert_eq!(Snapshot::of(&layout).unwrap(), Snapshot::default());
+        fs::write(layout.log(), "a line\n").unwrap();
+        assert_ne!(Snapshot::of(&layout).unwrap(), Snapshot::default());
     }
 }
