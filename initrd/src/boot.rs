@@ -14,12 +14,13 @@ use layers::machine_id::MachineId;
 use layers::plan::boot::{
     BootFacts, BootPlan, Choices, Presets, candidates, missing_choice, passed_over, plan_boot,
 };
-use layers::plan::check::check_boot;
+use layers::plan::check::{check_boot, check_covered};
 use layers::plan::{Op, Overlay, Plan};
 use layers::policy::{Dir, Mode};
 use layers::report::{self, BootReport, FailedCandidate, WritableMount};
 use layers::store::{self, StoreError, derive, facts, read};
 use layers::superblock::Format;
+use layers::trust::{Trust, Verify};
 use log::{error, info, warn};
 use thiserror::Error;
 
@@ -37,6 +38,10 @@ pub struct Machine {
     pub read_only: Option<String>,
     /// A machine ID for an /etc that is not kept.
     pub machine_id: Option<MachineId>,
+    /// What the initrd asks of signatures, and the keys that it knows.
+    pub trust: Trust,
+    /// Seconds since 1970, UTC, by the machine's clock.
+    pub now: u64,
 }
 
 /// Why nothing boots.
@@ -45,6 +50,14 @@ pub enum BootError {
     /// The store cannot be read at all.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What the store asks of signatures cannot be read: so nothing is known to be allowed.
+    #[error("{} {why}", .path.display())]
+    Trust {
+        /// The trust file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Every candidate failed.
     #[error("no generation boots")]
     NoCandidate(Vec<FailedCandidate>),
@@ -97,7 +110,17 @@ pub fn boot(
     facts.kernel.clone_from(&machine.kernel);
     facts.read_only.clone_from(&machine.read_only);
     facts.machine_id = machine.machine_id;
-    facts.hashed = request.verify;
+    facts.hashed = request.hashed;
+    facts.trust = facts::trust(&layout, &machine.trust)
+        .map_err(|why| BootError::Trust { path: layout.trust(), why })?;
+    facts.trust.verify = facts.trust.verify.max(request.verify);
+    facts.now = machine.now;
+    if facts.trust.verify != Verify::Off {
+        let (floors, problem) = facts::floors(&layout, &facts.trust, facts.now);
+        facts.floors = floors;
+        problem.iter().for_each(|problem| error!("{problem}"));
+        problems.extend(problem);
+    }
     let order = candidates(request, &choices);
     let mut failed = Vec::new();
     if let Some(passed) = passed_over(request, &choices) {
@@ -110,7 +133,8 @@ pub fn boot(
             Ok((mut plan, init)) => {
                 plan.problems.extend(write_records(&plan.records, effects.host));
                 let (keeps, presets) = (plan.keeps, plan.presets.take());
-                let report = report(machine, id, plan, problems, failed);
+                let mut report = report(machine, id, plan, problems, failed);
+                report.verify = facts.trust.verify;
                 return Ok(Booted { report, init, keeps, presets });
             }
             Err(why) => {
@@ -190,6 +214,8 @@ fn report(
         skipped: plan.skipped,
         problems,
         writable: plan.writable,
+        verify: Verify::Off,
+        unsigned: plan.unsigned,
         failed,
         steps: Vec::new(),
     }
@@ -245,6 +271,9 @@ impl Attempt<'_> {
                 .map_err(|refusal| refusal.to_string())?;
             let whole = plan.whole();
             check_boot(&whole, self.paths).map_err(|fault| fault.to_string())?;
+            if facts.trust.verify == Verify::Require {
+                check_covered(&whole).map_err(|fault| fault.to_string())?;
+            }
             if self.request.show_plan {
                 whole.ops.iter().for_each(|op| warn!("plan: {op}"));
                 plan.presets.iter().for_each(|presets| warn!("plan: {presets}"));
@@ -342,6 +371,10 @@ impl Attempt<'_> {
         // Without its base a generation does not boot.
         let digest = digest.copied().filter(|digest| generation.base.digest != *digest);
         let digest = digest.ok_or_else(|| why.to_owned())?;
+        // Bytes that are not the signed ones are no accident to go on from.
+        if facts.covers.contains_key(&digest) {
+            facts.untrusted.insert(digest);
+        }
         facts.images.insert(digest, Err(format!("cannot be mounted: {why}")));
         Ok(())
     }

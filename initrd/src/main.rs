@@ -4,7 +4,14 @@
 #![expect(clippy::disallowed_methods, reason = "a program: reads the command line, ends in execve")]
 #![no_main]
 
-use std::{env, ffi::c_int, fs, io::Write, path::Path, time::Duration};
+use std::{
+    env,
+    ffi::c_int,
+    fs,
+    io::{self, Write},
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use initrd::{
     boot::{self, BootError, Booted, Effects, Machine},
@@ -26,6 +33,7 @@ use layers::{
     plan::boot::Presets,
     policy::Mode,
     superblock::Format,
+    trust::Trust,
 };
 use log::{LevelFilter, error, info};
 
@@ -60,6 +68,8 @@ extern "C" fn main() -> c_int {
         kernel: read_line("/proc/sys/kernel/osrelease"),
         read_only: None,
         machine_id: None,
+        trust: Trust::default(),
+        now: now(),
     };
     let request = BootRequest::parse(&machine.cmdline);
     let result = mounted
@@ -71,7 +81,7 @@ extern "C" fn main() -> c_int {
     };
     let ending = Ending::of(request.onfail, failure::has_shell());
     // The screen goes to the console whatever the log level is; where there is none, nobody can be told.
-    let _ = std::io::stderr().write_all(failure::screen(&failure, ending).as_bytes());
+    let _ = io::stderr().write_all(failure::screen(&failure, ending).as_bytes());
     failure::end(ending)
 }
 
@@ -97,6 +107,8 @@ fn start(
     steps: &mut Steps,
 ) -> Result<Booted, Failure> {
     let paths = BootPaths::default();
+    machine.trust = built_in_trust()
+        .map_err(|problem| Failure { problem: Some(problem), ..Failure::default() })?;
     let (device, mut modules) = find_state(request, &machine, steps)
         .map_err(|problem| Failure { problem: Some(problem), ..Failure::default() })?;
     let failed =
@@ -120,14 +132,27 @@ fn start(
     };
     let booted = boot::boot(request, &machine, &paths, &mut effects);
     let mut booted = booted.map_err(|error| match error {
-        BootError::Store(error) => failed(Some(error.to_string())),
         BootError::NoCandidate(candidates) => Failure { candidates, ..failed(None) },
+        error => failed(Some(error.to_string())),
     })?;
     steps.done("generation");
     booted.report.steps = steps.report();
     write_report(&booted);
     settle(&machine, &booted, &paths);
     Ok(booted)
+}
+
+/// What was built into this initrd about signatures. One that cannot be read may have asked for them.
+fn built_in_trust() -> Result<Trust, String> {
+    match fs::read_to_string(Trust::FILE) {
+        Ok(text) => Trust::parse(&text).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Trust::default()),
+        Err(error) => Err(format!("cannot read {}: {error}", Trust::FILE)),
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The system boots without a report; `layerctl status` then cannot say which generation runs.

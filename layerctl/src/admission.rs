@@ -110,7 +110,7 @@ fn admit_disk(
                 check_contents(&what, &contents, kind, &manifest.deletes)?;
                 let (size, digest) = hash(context, &inner)?;
                 let manifest = Manifest { format: superblock.format, size, digest, ..manifest };
-                return Ok(ImageFile { path: inner, manifest, kernel: None });
+                return Ok(ImageFile { path: inner, manifest, signed: None, kernel: None });
             }
             // systemd-sysext never shows an extension's root directory, so nobody has looked at its mode.
             context.ui.warn(&format!(
@@ -125,7 +125,7 @@ fn admit_disk(
     let found = manifest(context, path, &root, kind, naming, Some(architecture))?;
     let image = work.join("image");
     let manifest = packing::pack(context, &tree, Recipe::like(found, format), &image)?;
-    Ok(ImageFile { path: image, manifest, kernel: None })
+    Ok(ImageFile { path: image, manifest, signed: None, kernel: None })
 }
 
 fn lets_users_in(contents: &Contents) -> bool {
@@ -165,7 +165,12 @@ fn admit_image(
         && known.as_ref().is_none_or(|manifest| manifest == stored)
         && agrees(naming, stored)
     {
-        return Ok(ImageFile { path: path.to_owned(), manifest: stored.clone(), kernel: None });
+        return Ok(ImageFile {
+            path: path.to_owned(),
+            manifest: stored.clone(),
+            signed: None,
+            kernel: None,
+        });
     }
     let image = open(path, superblock.format)?;
     let contents = look_inside(context, &image)?;
@@ -184,7 +189,7 @@ fn admit_image(
     };
     check_contents(&what, &contents, manifest.kind, &manifest.deletes)?;
     check_claims(&what, &manifest, &contents)?;
-    Ok(ImageFile { path: path.to_owned(), manifest, kernel: None })
+    Ok(ImageFile { path: path.to_owned(), manifest, signed: None, kernel: None })
 }
 
 /// An image file as it is, with all that speaks against it at once.

@@ -107,6 +107,8 @@ pub(crate) fn pack(
         os: admission::os(&tree.contents, recipe.kind),
         fits: described.fits,
         links,
+        grants: Vec::new(),
+        verity: None,
     })
 }
 

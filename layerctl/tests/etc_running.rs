@@ -17,6 +17,8 @@ fn booted(world: &World, mode: Mode, script: &str) -> String {
         skipped: Vec::new(),
         problems: Vec::new(),
         writable: vec![WritableMount { dir: Dir::Etc, mode, wiped: false }],
+        verify: layers::trust::Verify::Off,
+        unsigned: Vec::new(),
         failed: Vec::new(),
         steps: Vec::new(),
     };

@@ -40,6 +40,8 @@ fn report(world: &World) {
         skipped: vec![skipped],
         problems: vec!["layers.add: generation 2 has no layer jq".to_owned()],
         writable: vec![WritableMount { dir: Dir::Etc, mode: Mode::Ephemeral, wiped: false }],
+        verify: layers::trust::Verify::Off,
+        unsigned: Vec::new(),
         failed: vec![failed],
         steps: Vec::new(),
     };

@@ -98,6 +98,8 @@ impl World {
             skipped: Vec::new(),
             problems: Vec::new(),
             writable: Vec::new(),
+            verify: layers::trust::Verify::Off,
+            unsigned: Vec::new(),
             failed: Vec::new(),
             steps: Vec::new(),
         };

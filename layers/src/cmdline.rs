@@ -10,6 +10,7 @@ use std::str::FromStr;
 use crate::id::{GenerationId, Name, SetName};
 use crate::policy::{Dir, Mode, Policy};
 use crate::size::Size;
+use crate::trust::Verify;
 
 /// Seconds to wait for the state device when `layers.timeout=` does not say.
 pub const DEFAULT_TIMEOUT: u64 = 30;
@@ -173,7 +174,9 @@ pub struct BootRequest {
     /// Seconds to wait for the state device.
     pub timeout: u64,
     /// Whether the bytes of each image are compared with its digest before it is mounted.
-    pub verify: bool,
+    pub hashed: bool,
+    /// What is asked of signatures; the initrd may ask for more.
+    pub verify: Verify,
     /// Seconds after which the hardware watchdog resets the machine unless the system's init pings it; without, it is left
     /// alone, since a system that knows nothing of it would be reset in the middle of its work.
     pub watchdog: Option<u32>,
@@ -199,7 +202,8 @@ impl Default for BootRequest {
             wipe: DirSet::default(),
             onfail: OnFail::default(),
             timeout: DEFAULT_TIMEOUT,
-            verify: false,
+            hashed: false,
+            verify: Verify::Off,
             watchdog: None,
             show_plan: false,
             init: None,
@@ -282,14 +286,23 @@ impl BootRequest {
                 self.timeout =
                     value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
             }
-            ("verify", None) => self.verify = true,
+            ("verify", None) => self.hashed = true,
+            ("verify", Some("off")) => {
+                return Err("nothing lowers what the initrd asks".to_owned());
+            }
+            ("verify", Some(value)) => {
+                let known = Verify::ALL.into_iter().find(|verify| verify.name() == value);
+                let verify =
+                    known.ok_or_else(|| format!("{value:?} is none of if-signed, require"))?;
+                self.verify = self.verify.max(verify);
+            }
             ("watchdog", Some(value)) => {
                 let seconds: u32 =
                     value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
                 self.watchdog = (seconds > 0).then_some(seconds);
             }
             ("plan", None) => self.show_plan = true,
-            ("plan" | "verify", Some(_)) => return Err("takes no value".to_owned()),
+            ("plan", Some(_)) => return Err("takes no value".to_owned()),
             (
                 "generation" | "set" | "add" | "skip" | "onfail" | "timeout" | "state"
                 | "ephemeral.size" | "watchdog",

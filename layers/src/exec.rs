@@ -10,7 +10,8 @@ use crate::etc::Derive;
 use crate::id::Digest;
 use crate::layout::BootDir;
 use crate::machine_id::MachineId;
-use crate::plan::{Access, BootName, CopyToBoot, Op, Overlay, Plan, Upper};
+use crate::manifest::Verity;
+use crate::plan::{Access, BootName, CopyToBoot, Cover, Op, Overlay, Plan, Upper};
 use crate::size::Size;
 use crate::superblock::Format;
 
@@ -65,7 +66,13 @@ impl HostError {
 /// The machine, or something that stands for it: one method for each kind of [`Op`].
 pub trait Host {
     /// Carries out [`Op::MountImage`].
-    fn mount_image(&mut self, image: &Path, format: Format, at: &Path) -> Result<(), HostError>;
+    fn mount_image(
+        &mut self,
+        image: &Path,
+        format: Format,
+        cover: Option<&Cover>,
+        at: &Path,
+    ) -> Result<(), HostError>;
     /// Carries out [`Op::MountOverlay`].
     fn mount_overlay(&mut self, overlay: &Overlay) -> Result<(), HostError>;
     /// Carries out [`Op::MountTmpfs`].
@@ -109,6 +116,8 @@ pub trait Host {
         digest: &Digest,
         size: u64,
     ) -> Result<(), HostError>;
+    /// Carries out [`Op::StageCover`].
+    fn stage_cover(&mut self, image: &Path, tree: &Path, verity: &Verity) -> Result<(), HostError>;
     /// Carries out [`Op::WriteFile`].
     fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError>;
     /// Carries out [`Op::Overwrite`].
@@ -181,7 +190,9 @@ pub fn retract_entries(plan: &Plan, done: usize, host: &mut dyn Host) -> Vec<Hos
 
 fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
     match op {
-        Op::MountImage { image, format, at } => host.mount_image(image, *format, at),
+        Op::MountImage { image, format, cover, at } => {
+            host.mount_image(image, *format, cover.as_ref(), at)
+        }
         Op::MountOverlay(overlay) => host.mount_overlay(overlay),
         Op::MountTmpfs { at, size } => host.mount_tmpfs(at, *size),
         Op::Unmount { at } => host.unmount(at),
@@ -196,6 +207,7 @@ fn apply(op: &Op, host: &mut dyn Host) -> Result<(), HostError> {
         Op::MakeBound { dir, path, mode, lowers } => host.make_bound(dir, path, *mode, lowers),
         Op::ForgetLowers { upper, lowers } => host.forget_lowers(upper, lowers),
         Op::StageImage { from, to, digest, size } => host.stage_image(from, to, digest, *size),
+        Op::StageCover { image, tree, verity } => host.stage_cover(image, tree, verity),
         Op::WriteFile { path, text } => host.write_file(path, text),
         Op::Overwrite { path, text } => host.overwrite(path, text),
         Op::PublishGeneration { dir, text } => host.publish_generation(dir, text),

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use thiserror::Error;
 
-use crate::id::{Digest, GenerationId, Name, SetName, Version};
+use crate::id::{Digest, GenerationId, IdError, Name, SetName, Version};
 use crate::kernel::{Kernel, check_options};
-use crate::manifest::{Manifest, SchemaOnly};
+use crate::manifest::Manifest;
 use crate::policy::Policy;
+use crate::record::{self, Record, RecordError};
 use crate::trigger::Trigger;
 
 /// The generation format's number that this code reads and writes.
@@ -23,18 +25,17 @@ pub const LAYERS_MAX: usize = 499;
 pub enum GenerationError {
     /// Not TOML, a key that is missing, unknown or of the wrong type; the message names the line.
     #[error("does not parse: {0}")]
-    Syntax(#[from] toml::de::Error),
+    Syntax(#[from] RecordError),
     /// Written by a newer layerctl.
     #[error("has generation schema {0}; this program knows {SCHEMA}")]
-    Schema(u32),
+    Schema(u64),
     /// Parts that contradict each other.
     #[error("contradicts itself: {0}")]
     Contradiction(String),
 }
 
 /// An image as a generation names it: all that a boot has to know before it is mounted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Base {
     /// The base's name.
     pub name: Name,
@@ -45,16 +46,14 @@ pub struct Base {
     /// Top-level directories that are not empty.
     pub dirs: Vec<String>,
     /// Kernel versions whose modules it has.
-    #[serde(default)]
     pub kernels: Vec<String>,
     /// Whether it has the unit that marks boots good, so that starts are counted.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub marks_good: bool,
 }
 
 /// A layer as a generation names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Layer {
     /// The layer's name, unique in a generation.
     pub name: Name,
@@ -67,56 +66,70 @@ pub struct Layer {
     /// Asked for by name or file, not only needed by another layer.
     pub requested: bool,
     /// A boot without this layer is no boot of this generation.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
     /// Layers that it needs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<Name>,
     /// Layers of this generation beside which it is not mounted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<Name>,
 }
 
 /// An immutable record of what boots.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Generation {
     /// The format's number, [`SCHEMA`].
     pub schema: u32,
     /// Its number.
     pub id: GenerationId,
     /// The generation that it was made from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<GenerationId>,
     /// When it was made: RFC 3339, UTC.
     pub created: String,
     /// What was asked for.
     pub reason: String,
     /// What the administrator wants on the kernel command line: see [`check_options`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
     /// The OS tree.
     pub base: Base,
     /// The base's kernel; none where the base has none that can be started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Kernel>,
     /// The layers, bottom first.
-    #[serde(default)]
     pub layers: Vec<Layer>,
     /// Which layers each set has; `default` is always there.
     pub sets: BTreeMap<SetName, Vec<Name>>,
     /// What goes on top, for each choice of layers that was foreseen.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<Trigger>,
     /// What was asked for beside layers by name, as [`crate::intent`] reads it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<String>,
     /// What happens to writes.
-    #[serde(default)]
     pub writable: Policy,
 }
 
+fn id(record: Record<'_>, key: &str) -> Result<GenerationId, RecordError> {
+    let number = record.number(key)?;
+    number.to_string().parse().map_err(|error: IdError| record.refuse(key, &error.to_string()))
+}
+
 impl Base {
+    fn read(record: Record<'_>) -> Result<Self, RecordError> {
+        record.only(&["name", "version", "digest", "dirs", "kernels", "marks_good"])?;
+        Ok(Self {
+            name: record.parsed("name")?,
+            version: record.parsed("version")?,
+            digest: record.parsed("digest")?,
+            dirs: record.texts("dirs")?,
+            kernels: record.list("kernels")?,
+            marks_good: record.flag("marks_good")?,
+        })
+    }
+
     /// A base as its manifest describes it.
     pub fn from_manifest(manifest: &Manifest) -> Self {
         Self {
@@ -131,6 +144,32 @@ impl Base {
 }
 
 impl Layer {
+    fn read(record: Record<'_>) -> Result<Self, RecordError> {
+        record.only(&[
+            "name",
+            "version",
+            "digest",
+            "dirs",
+            "requested",
+            "required",
+            "requires",
+            "conflicts",
+        ])?;
+        if !record.has("requested") {
+            return Err(record.refuse("requested", "is missing"));
+        }
+        Ok(Self {
+            name: record.parsed("name")?,
+            version: record.parsed("version")?,
+            digest: record.parsed("digest")?,
+            dirs: record.texts("dirs")?,
+            requested: record.flag("requested")?,
+            required: record.flag("required")?,
+            requires: record.list("requires")?,
+            conflicts: record.list("conflicts")?,
+        })
+    }
+
     /// A layer as its manifest describes it; what it conflicts with is found out when a generation is made.
     pub fn from_manifest(manifest: &Manifest, requested: bool) -> Self {
         Self {
@@ -154,13 +193,50 @@ impl Layer {
 impl Generation {
     /// Reads a generation's TOML and checks that its parts fit together.
     pub fn parse(text: &str) -> Result<Self, GenerationError> {
-        let schema = SchemaOnly::parse(text)?;
-        if schema != SCHEMA {
+        // Read first, so that a newer record is called newer and not damaged.
+        let schema = record::read(text, |record| record.number("schema"))?;
+        if schema != u64::from(SCHEMA) {
             return Err(GenerationError::Schema(schema));
         }
-        let generation: Self = toml::from_str(text)?;
+        let generation = record::read(text, Self::read)?;
         generation.check().map_err(GenerationError::Contradiction)?;
         Ok(generation)
+    }
+
+    fn read(record: Record<'_>) -> Result<Self, RecordError> {
+        record.only(&[
+            "schema", "id", "parent", "created", "reason", "options", "base", "kernel", "layers",
+            "sets", "triggers", "requests", "writable",
+        ])?;
+        let missing = |key| move || record.refuse(key, "is missing");
+        let mut sets = BTreeMap::new();
+        let table = record.table("sets")?.ok_or_else(missing("sets"))?;
+        for key in table.keys() {
+            let set = SetName::from_str(key);
+            let set = set.map_err(|error| table.refuse(key, &error.to_string()))?;
+            sets.insert(set, table.list(key)?);
+        }
+        Ok(Self {
+            schema: SCHEMA,
+            id: id(record, "id")?,
+            parent: record.has("parent").then(|| id(record, "parent")).transpose()?,
+            created: record.parsed("created")?,
+            reason: record.parsed("reason")?,
+            options: record.list("options")?,
+            base: Base::read(record.table("base")?.ok_or_else(missing("base"))?)?,
+            kernel: record.table("kernel")?.map(Kernel::read).transpose()?,
+            layers: record
+                .tables("layers")?
+                .into_iter()
+                .map(Layer::read)
+                .collect::<Result<_, _>>()?,
+            sets,
+            triggers: record.list("triggers")?,
+            requests: record.list("requests")?,
+            writable: record
+                .table("writable")?
+                .map_or_else(|| Ok(Policy::default()), Policy::read)?,
+        })
     }
 
     /// The layer of that name.

@@ -1,8 +1,9 @@
 //! The kernel of a generation, its initrd, and the arguments that it is started with.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::id::Digest;
+use crate::record::{Record, RecordError};
 
 /// The most bytes that a generation's kernel arguments may have, blanks between them included: the smallest limit of a
 /// common architecture is x86's 2048 (`COMMAND_LINE_SIZE`), and a boot entry adds arguments of its own.
@@ -12,8 +13,7 @@ pub const OPTIONS_MAX: usize = 1536;
 pub const RELEASE_MAX: usize = 64;
 
 /// A file that the store has by its digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Blob {
     /// SHA-256 of its bytes.
     pub digest: Digest,
@@ -22,8 +22,7 @@ pub struct Blob {
 }
 
 /// The kernel that a base brings, with the initrd that was built for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kernel {
     /// Its release, as `uname -r` prints it.
     pub version: String,
@@ -62,6 +61,21 @@ pub struct KernelFile {
 }
 
 impl Kernel {
+    pub(crate) fn read(record: Record<'_>) -> Result<Self, RecordError> {
+        record.only(&["version", "linux", "initrd"])?;
+        let blob = |key| -> Result<Blob, RecordError> {
+            let missing = || record.refuse(key, "is missing");
+            let blob = record.table(key)?.ok_or_else(missing)?;
+            blob.only(&["digest", "size"])?;
+            Ok(Blob { digest: blob.parsed("digest")?, size: blob.number("size")? })
+        };
+        Ok(Self {
+            version: record.parsed("version")?,
+            linux: blob("linux")?,
+            initrd: blob("initrd")?,
+        })
+    }
+
     /// Both files with their lengths in bytes, the kernel first.
     pub fn files(&self) -> [(KernelFile, u64); 2] {
         [(Part::Linux, self.linux), (Part::Initrd, self.initrd)]

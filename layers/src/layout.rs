@@ -6,6 +6,8 @@
 //!   lock                            held (flock) by the one layerctl that changes something
 //!   store/<sha256>.img              image bytes; written once, never changed
 //!   store/<sha256>.toml             its manifest
+//!   store/<sha256>.toml.minisig     the signatures over that manifest
+//!   store/<sha256>.verity           dm-verity's hash tree of the image, as veritysetup(8) writes it
 //!   store/<sha256>.kernel, .initrd  a base's kernel, and the initrd that was built for it
 //!   store/<sha256>.deb              a package's file that takes the place of a package of the base
 //!   generations/<id>/generation.toml
@@ -18,6 +20,9 @@
 //!   boot/tries/<id>                 starts left, while it was not marked good
 //!   boot/pinned/<id>                generations that cleanup keeps
 //!   boot/reset                      what `layerctl reset` asks of the next boot
+//!   boot/versions                   the highest version of each image that was marked good
+//!   boot/downgrade, .minisig        older versions that an administrator has signed off
+//!   trust                           what is asked of signatures, beside what the initrd asks
 //!   upper/etc/<id>/{upper,work}     one /etc upper for each generation
 //!   upper/etc/<id>/lowers           the images that it lay over last; var and home have one too
 //!   upper/etc/<id>/presets          the images whose units were preset
@@ -100,6 +105,36 @@ impl Layout {
     /// A manifest's file.
     pub fn manifest(&self, digest: &Digest) -> PathBuf {
         self.store().join(format!("{digest}.toml"))
+    }
+
+    /// The signatures over an image's manifest.
+    pub fn signatures(&self, digest: &Digest) -> PathBuf {
+        self.store().join(format!("{digest}.toml.minisig"))
+    }
+
+    /// The file with the hash tree of an image.
+    pub fn tree(&self, digest: &Digest) -> PathBuf {
+        self.store().join(format!("{digest}.verity"))
+    }
+
+    /// What is asked of signatures, beside what the initrd asks.
+    pub fn trust(&self) -> PathBuf {
+        self.top.join("trust")
+    }
+
+    /// The highest version of each image that was marked good.
+    pub fn versions(&self) -> PathBuf {
+        self.boot().join("versions")
+    }
+
+    /// Older versions that are taken all the same.
+    pub fn downgrade(&self) -> PathBuf {
+        self.boot().join("downgrade")
+    }
+
+    /// The signatures over [`Self::downgrade`].
+    pub fn downgrade_signatures(&self) -> PathBuf {
+        self.boot().join("downgrade.minisig")
     }
 
     /// The store's copy of a package's file.

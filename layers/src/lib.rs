@@ -1,8 +1,8 @@
 //! What layerctl and its initrd share: words, plans, and the effects that carry them out.
 //!
 //! ```text
-//! text → types      id attempts layout manifest requirement os trigger generation intent cmdline config policy size lowers
-//!                   superblock report kernel entry
+//! text → types      record id attempts layout manifest requirement os trigger generation intent cmdline config policy size lowers
+//!                   superblock report kernel entry signature trust
 //! types → Plan      plan::{boot, change, collect}, linted by plan::check     (pure)
 //! Plan → effects    exec, carried out by a host                              (host, store, sys)
 //! ```
@@ -30,12 +30,15 @@ pub mod os;
 pub mod overlap;
 pub mod plan;
 pub mod policy;
+pub mod record;
 pub mod report;
 pub mod requirement;
 pub mod reset;
 pub mod scrutiny;
+pub mod signature;
 pub mod size;
 pub mod store;
 pub mod superblock;
 pub mod sys;
 pub mod trigger;
+pub mod trust;

@@ -42,12 +42,25 @@ pub enum Kind {
     Trigger,
 }
 
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Base, Self::Layer, Self::Trigger];
+
+    /// Its word in a manifest.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Layer => "layer",
+            Self::Trigger => "trigger",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Base => "base",
-            Self::Layer => "layer",
             Self::Trigger => "trigger layer",
+            other => other.word(),
         })
     }
 }
@@ -63,6 +76,25 @@ pub struct Links {
     /// Sonames that the image brings, and the symbol versions of its C library.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub provides: Vec<String>,
+}
+
+/// The length in bytes of a block that verity hashes.
+pub const BLOCK: u64 = 4096;
+
+/// What makes sure, while an image is read, that its bytes are those that were signed: dm-verity (format version 1) and
+/// fs-verity, both with SHA-256 and blocks of [`BLOCK`] bytes. Source: Documentation/admin-guide/device-mapper/verity.rst
+/// and Documentation/filesystems/fsverity.rst (Linux 6.12).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verity {
+    /// dm-verity's root hash.
+    pub root: Digest,
+    /// The salt that is hashed with each block, in hexadecimal digits; empty for none.
+    pub salt: String,
+    /// How many blocks the image has.
+    pub data_blocks: u64,
+    /// The digest by which fs-verity knows the file, without salt.
+    pub fsverity: Digest,
 }
 
 impl Links {
@@ -111,6 +143,9 @@ pub struct Manifest {
     /// Whiteouts and opaque directories that this layer is meant to have, as absolute paths: it deletes what is below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deletes: Vec<String>,
+    /// What this layer has that only a signature makes right, one line each: `setuid /usr/bin/sudo`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<String>,
     /// Packages that it has (a base) or adds (a layer), sorted: `NAME VERSION ARCHITECTURE`, as the package manager writes
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -124,6 +159,9 @@ pub struct Manifest {
     /// Shared libraries.
     #[serde(default, skip_serializing_if = "Links::is_empty")]
     pub links: Links,
+    /// What covers the image's bytes while they are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verity: Option<Verity>,
 }
 
 impl Manifest {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::record::{Record, RecordError};
 use crate::size::Size;
 
 /// A writable directory.
@@ -52,13 +53,23 @@ pub enum Mode {
     Ephemeral,
 }
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Mode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Persistent, Self::Frozen, Self::Ephemeral];
+
+    /// Its word.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Persistent => "persistent",
             Self::Frozen => "frozen",
             Self::Ephemeral => "ephemeral",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -167,7 +178,62 @@ impl Default for VarPolicy {
     }
 }
 
+/// What the directories' tables have in common; what is not said is left as it is.
+fn read_common(
+    record: Record<'_>,
+    dir: Dir,
+    mode: &mut Mode,
+    keep: &mut Vec<String>,
+    size: &mut Option<Size>,
+) -> Result<(), RecordError> {
+    if record.has("mode") {
+        *mode = record.one_of("mode", &Mode::ALL.map(|mode| (mode.name(), mode)))?;
+    }
+    if record.has("size") {
+        *size = Some(record.parsed("size")?);
+    }
+    read_paths(record, "keep", &format!("/{dir}"), keep)
+}
+
+fn read_paths(
+    record: Record<'_>,
+    key: &str,
+    dir: &str,
+    paths: &mut Vec<String>,
+) -> Result<(), RecordError> {
+    if !record.has(key) {
+        return Ok(());
+    }
+    *paths = record.texts(key)?;
+    check_paths(paths, dir).map_err(|what| record.refuse(key, &what))
+}
+
 impl Policy {
+    /// Reads the table of a generation's record; what it does not say is as in [`Self::default`].
+    pub(crate) fn read(record: Record<'_>) -> Result<Self, RecordError> {
+        record.only(&Dir::ALL.map(Dir::name))?;
+        let Self { mut etc, mut var, mut home } = Self::default();
+        if let Some(table) = record.table("etc")? {
+            table.only(&["mode", "scope", "keep", "size"])?;
+            read_common(table, Dir::Etc, &mut etc.mode, &mut etc.keep, &mut etc.size)?;
+            if table.has("scope") {
+                let known = [("generation", Scope::Generation), ("shared", Scope::Shared)];
+                etc.scope = table.one_of("scope", &known)?;
+            }
+        }
+        if let Some(table) = record.table("var")? {
+            table.only(&["mode", "bind", "owned", "keep", "size"])?;
+            read_common(table, Dir::Var, &mut var.mode, &mut var.keep, &mut var.size)?;
+            read_paths(table, "bind", "/var", &mut var.bind)?;
+            read_paths(table, "owned", "", &mut var.owned)?;
+        }
+        if let Some(table) = record.table("home")? {
+            table.only(&["mode", "keep", "size"])?;
+            read_common(table, Dir::Home, &mut home.mode, &mut home.keep, &mut home.size)?;
+        }
+        Ok(Self { etc, var, home })
+    }
+
     /// Where writes to `dir` go when the command line does not say otherwise.
     pub fn mode(&self, dir: Dir) -> Mode {
         match dir {
@@ -251,12 +317,16 @@ fn in_home<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> 
 /// Absolute paths below `dir`; the error stands at their line.
 fn plain_paths<'de, D: Deserializer<'de>>(from: D, dir: &str) -> Result<Vec<String>, D::Error> {
     let paths = Vec::<String>::deserialize(from)?;
+    check_paths(&paths, dir).map_err(D::Error::custom)?;
+    Ok(paths)
+}
+
+/// Whether all paths are absolute ones below `dir`; the text says which is not.
+fn check_paths(paths: &[String], dir: &str) -> Result<(), String> {
     let below = |path: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
     match paths.iter().find(|path| !is_plain(path) || !below(path)) {
-        None => Ok(paths),
-        Some(path) => Err(D::Error::custom(format_args!(
-            "{path:?} is no absolute path of names below {dir}/"
-        ))),
+        None => Ok(()),
+        Some(path) => Err(format!("{path:?} is no absolute path of names below {dir}/")),
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{GenerationId, Name};
 use crate::policy::{Dir, Mode};
+use crate::trust::Verify;
 
 /// The report format's number.
 pub const SCHEMA: u32 = 1;
@@ -27,6 +28,12 @@ pub struct BootReport {
     pub problems: Vec<String>,
     /// Where writes go.
     pub writable: Vec<WritableMount>,
+    /// What was asked of signatures.
+    #[serde(default)]
+    pub verify: Verify,
+    /// The base and the layers that are mounted without anybody's signature.
+    #[serde(default)]
+    pub unsigned: Vec<Name>,
     /// Candidates that were tried before this one.
     pub failed: Vec<FailedCandidate>,
     /// How long each step took, in order.

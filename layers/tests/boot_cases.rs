@@ -22,15 +22,17 @@ use layers::id::{Digest, GenerationId};
 use layers::layout::BootPaths;
 use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
-use layers::plan::Op;
+use layers::manifest::Verity;
 use layers::plan::boot::{
     BootFacts, BootPlan, Choices, EtcOrigin, EtcSource, EtcUppers, Pointers, UpperFacts,
     candidates, etc_origin, missing_choice, passed_over, plan_boot,
 };
 use layers::plan::check::check_boot;
+use layers::plan::{Cover, Op};
 use layers::policy::{Dir, Scope};
 use layers::reset::Reset;
 use layers::superblock::Format;
+use layers::trust::OnCorruption;
 use serde::Deserialize;
 
 /// `facts.toml`: how a case departs from a store in which every image is there, a squashfs base and EROFS layers, that
@@ -42,6 +44,10 @@ struct Facts {
     absent: Vec<String>,
     /// Images that cannot be used, and why.
     broken: BTreeMap<String, String>,
+    /// Images that are not trusted, and why.
+    untrusted: BTreeMap<String, String>,
+    /// Images that are signed.
+    covered: Vec<String>,
     formats: BTreeMap<String, Format>,
     /// Images of earlier boots: their top-level directories.
     old: BTreeMap<String, Vec<String>>,
@@ -131,10 +137,14 @@ impl Facts {
         let all = [("base", generation.base.digest, Format::Squashfs)];
         let triggers = generation.triggers.iter().filter_map(|trigger| trigger.digest);
         let triggers = triggers.zip(["trigger-1", "trigger-2", "trigger-3"]);
-        let images: Vec<_> = all
+        let all: Vec<_> = all
             .into_iter()
             .chain(layers)
             .chain(triggers.map(|(digest, name)| (name, digest, Format::Erofs)))
+            .collect();
+        let named: Vec<_> = all.iter().map(|(name, digest, _)| (*name, *digest)).collect();
+        let images: Vec<_> = all
+            .into_iter()
             .filter(|(name, ..)| !self.absent.iter().any(|absent| absent == name))
             .map(|(name, digest, usual)| {
                 let format = self.formats.get(name).copied().unwrap_or(usual);
@@ -145,7 +155,19 @@ impl Facts {
             let format = self.formats.get(name).copied().unwrap_or(Format::Erofs);
             (old_digest(name), self.broken.get(name).map_or(Ok(format), |why| Err(why.clone())))
         });
-        let images = BTreeMap::from_iter(images).into_iter().chain(old).collect();
+        let images: BTreeMap<_, _> = BTreeMap::from_iter(images).into_iter().chain(old).collect();
+        let trust = |name: &str, digest: Digest, trusted: &mut Trusted| {
+            if let Some(why) = self.untrusted.get(name) {
+                trusted.images.insert(digest, Err(why.clone()));
+                trusted.untrusted.insert(digest);
+            }
+            if self.covered.iter().any(|covered| covered == name) {
+                trusted.covers.insert(digest, cover(digest));
+            }
+        };
+        let mut trusted = Trusted { images, ..Trusted::default() };
+        named.iter().for_each(|(name, digest)| trust(name, *digest, &mut trusted));
+        self.old.keys().for_each(|name| trust(name, old_digest(name), &mut trusted));
         let upper = |lowers| UpperFacts { lowers: self.images(generation, lowers), presets: None };
         let etc = UpperFacts {
             presets: self.images(generation, &self.lowers.presets),
@@ -166,8 +188,9 @@ impl Facts {
         let (origin, etc_problem) = etc_origin(generation.id, scope, &pointers, &uppers);
         let shared = |dir, lowers| self.shared_uppers.contains(&dir).then(|| upper(lowers));
         BootFacts {
-            hashed: false,
-            images,
+            images: trusted.images,
+            covers: trusted.covers,
+            untrusted: trusted.untrusted,
             etc: (origin == EtcOrigin::Own).then(|| etc.clone()),
             etc_source: match origin {
                 EtcOrigin::Other(owner) => Some(EtcSource { owner, upper: etc }),
@@ -187,8 +210,22 @@ impl Facts {
             attempts: self.attempts.map(Attempts),
             kernel: self.kernel,
             read_only: self.read_only,
+            ..BootFacts::default()
         }
     }
+}
+
+/// What is known of images and their signatures.
+#[derive(Default)]
+struct Trusted {
+    images: BTreeMap<Digest, Result<Format, String>>,
+    covers: BTreeMap<Digest, Cover>,
+    untrusted: BTreeSet<Digest>,
+}
+
+fn cover(digest: Digest) -> Cover {
+    let verity = Verity { root: digest, salt: "00".into(), data_blocks: 1, fsverity: digest };
+    Cover { verity, tree: "/tree".into(), corruption: OnCorruption::Eio }
 }
 
 fn show(boot: &BootPlan) -> String {
@@ -203,6 +240,10 @@ fn show(boot: &BootPlan) -> String {
     for writable in &boot.writable {
         let wiped = if writable.wiped { " wiped" } else { "" };
         writeln!(text, "writable /{} {}{wiped}", writable.dir, writable.mode).unwrap();
+    }
+    if boot.plan.ops.iter().any(|op| matches!(op, Op::MountImage { cover: Some(_), .. })) {
+        let names: Vec<&str> = boot.unsigned.iter().map(|name| name.as_str()).collect();
+        writeln!(text, "unsigned [{}]", names.join(" ")).unwrap();
     }
     text.push('\n');
     boot.claims.ops.iter().for_each(|claim| writeln!(text, "first {claim}").unwrap());

@@ -184,6 +184,8 @@ fn manifest(name: Name, version: Version, kind: Kind) -> Manifest {
         os: None,
         fits: None,
         links: Links::default(),
+        grants: Vec::new(),
+        verity: None,
     }
 }
 
@@ -377,7 +379,7 @@ fn file(words: &str) -> ImageFile {
         initrd: "/work/initrd".into(),
     });
     let path = format!("/media/{}_{}.img", manifest.name, manifest.version).into();
-    ImageFile { path, manifest, kernel }
+    ImageFile { path, manifest, signed: None, kernel }
 }
 
 fn show(decision: &Decision) -> String {

@@ -29,7 +29,7 @@ fn state() -> Layout {
 
 fn image(at: &str) -> Op {
     let image = state().image(&Digest::new([1; 32]));
-    Op::MountImage { image, format: Format::Erofs, at: run(at) }
+    Op::MountImage { image, format: Format::Erofs, cover: None, at: run(at) }
 }
 
 fn overlay(lowers: &[&str], upper: Option<Upper>, at: &str) -> Op {
@@ -139,7 +139,12 @@ fn each_fault_of_a_boot_is_caught() {
         ("below a root that is not there yet", with(ROOT, vec![bind("base", "/sysroot/etc")])),
         (
             "its image is not in the store",
-            and(Op::MountImage { image: "/x.img".into(), format: Format::Erofs, at: run("x") }),
+            and(Op::MountImage {
+                image: "/x.img".into(),
+                format: Format::Erofs,
+                cover: None,
+                at: run("x"),
+            }),
         ),
         ("store is on nothing", and(Op::WipeUpper { dir: state().store(), keep: vec![] })),
         (

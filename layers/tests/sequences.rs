@@ -119,8 +119,10 @@ fn image(name: &str, version: u8, kind: Kind, requires: &[&str]) -> ImageFile {
         os: None,
         fits: None,
         links: Links::default(),
+        grants: Vec::new(),
+        verity: None,
     };
-    ImageFile { path: format!("/media/{name}.img").into(), manifest, kernel: None }
+    ImageFile { path: format!("/media/{name}.img").into(), manifest, signed: None, kernel: None }
 }
 
 fn decide(event: &Event, state: &State, layout: &Layout) -> Result<Decision, Refusal> {

@@ -57,6 +57,8 @@ pub(super) fn manifest(
         os: os(contents, kind),
         fits: described.fits,
         links: scan(context, root)?,
+        grants: Vec::new(),
+        verity: None,
     })
 }
 

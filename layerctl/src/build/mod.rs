@@ -308,7 +308,7 @@ impl<'a> Build<'a> {
         let tree = SourceTree::open(upper, &self.work)?;
         let path = self.work.join("image");
         let manifest = packing::pack(self.context, &tree, recipe, &path)?;
-        Ok(ImageFile { path, manifest, kernel: None })
+        Ok(ImageFile { path, manifest, signed: None, kernel: None })
     }
 }
 

@@ -111,7 +111,7 @@ fn pack(
     };
     let path = work.join("image");
     let manifest = packing::pack(context, &tree, recipe, &path)?;
-    Ok(ImageFile { path, manifest, kernel: None })
+    Ok(ImageFile { path, manifest, signed: None, kernel: None })
 }
 
 /// The running system's next base must run on this machine; a disk in another machine's hands may be anything.

@@ -215,7 +215,7 @@ impl Job {
         };
         let path = work.join("image");
         let manifest: Manifest = packing::pack(context, &tree, recipe, &path)?;
-        Ok(Built::Image(Box::new(ImageFile { path, manifest, kernel: None })))
+        Ok(Built::Image(Box::new(ImageFile { path, manifest, signed: None, kernel: None })))
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Plan, context: &Context) -> Result<Outcome, Error> {
 
     let mut known = facts::store(&store.layout);
     known.kernel = kernel(context)?;
-    known.hashed = request.verify;
+    known.hashed = request.hashed;
     let order = candidates(&request, &choices);
     let mut failed: Vec<FailedCandidate> = passed_over(&request, &choices).into_iter().collect();
     for passed in &failed {

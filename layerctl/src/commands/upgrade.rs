@@ -73,7 +73,7 @@ fn foresee(
         let manifest = presumed(candidate, kind);
         state.images.insert(manifest.digest, manifest.size);
         state.manifests.insert(manifest.digest, manifest.clone());
-        ImageFile { path: layout.image(&manifest.digest), manifest, kernel: None }
+        ImageFile { path: layout.image(&manifest.digest), manifest, signed: None, kernel: None }
     };
     let layers = upgrades.layers.iter().map(|(_, new)| presume(new, Kind::Layer)).collect();
     let base = upgrades.base.iter().map(|(_, new)| presume(new, Kind::Base)).next();
@@ -114,6 +114,8 @@ fn presumed(candidate: &Candidate<'_>, kind: Kind) -> Manifest {
                 os: None,
                 fits: None,
                 links: Links::default(),
+                grants: Vec::new(),
+                verity: None,
             })
         }
     }

@@ -172,7 +172,7 @@ impl Fetcher<'_> {
 
     fn stored(&self, manifest: Manifest) -> ImageFile {
         let path = self.layout.image(&manifest.digest);
-        ImageFile { path, manifest, kernel: None }
+        ImageFile { path, manifest, signed: None, kernel: None }
     }
 
     fn directory(&self, key: &Digest) -> PathBuf {

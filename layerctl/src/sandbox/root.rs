@@ -115,7 +115,7 @@ impl Place {
         for (number, lower) in sandbox.lowers.iter().enumerate() {
             let to = self.work.join(format!("lower/{number}"));
             match lower {
-                Lower::Image { path, format } => host.mount_image(path, *format, &to),
+                Lower::Image { path, format } => host.mount_image(path, *format, None, &to),
                 Lower::Directory(path) => host.bind(path, &to, Access::ReadOnly),
             }
             .map_err(|error| error.to_string())?;

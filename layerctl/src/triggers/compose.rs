@@ -87,7 +87,7 @@ pub(crate) fn compose(
         deletes: tree.contents.deletes.clone(),
     };
     let manifest = packing::pack(context, &tree, recipe, &image)?;
-    Ok(Made::Image(Box::new(ImageFile { path: image, manifest, kernel: None })))
+    Ok(Made::Image(Box::new(ImageFile { path: image, manifest, signed: None, kernel: None })))
 }
 
 /// One composition, while it runs.

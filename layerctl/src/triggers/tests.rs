@@ -93,6 +93,8 @@ impl Scene {
             os: None,
             fits: None,
             links: Links::default(),
+            grants: Vec::new(),
+            verity: None,
         };
         StackImage::new(manifest, path)
     }

@@ -14,7 +14,8 @@ use crate::exec::{Host, HostError};
 use crate::id::Digest;
 use crate::layout::{BootDir, Layout};
 use crate::machine_id::MachineId;
-use crate::plan::{Access, BootName, CopyToBoot, Overlay, Upper};
+use crate::manifest::Verity;
+use crate::plan::{Access, BootName, CopyToBoot, Cover, Overlay, Upper};
 use crate::size::Size;
 use crate::store::{bound, derive, efi, partition, publish, reserve, stage, tree, upper};
 use crate::superblock::Format;
@@ -105,8 +106,17 @@ impl<'a> LinuxHost<'a> {
 }
 
 impl Host for LinuxHost<'_> {
-    fn mount_image(&mut self, image: &Path, format: Format, at: &Path) -> Result<(), HostError> {
+    fn mount_image(
+        &mut self,
+        image: &Path,
+        format: Format,
+        cover: Option<&Cover>,
+        at: &Path,
+    ) -> Result<(), HostError> {
         make_directory(at)?;
+        if cover.is_some() {
+            return Err(HostError::io("cover", image, io::Error::from(io::ErrorKind::Unsupported)));
+        }
         match format {
             Format::Squashfs => mount_image(image, format, Backing::Loop, at),
             Format::Erofs => self.mount_erofs(image, at),
@@ -211,6 +221,10 @@ impl Host for LinuxHost<'_> {
             Some(progress) => stage::copy(from, to, digest, *progress),
             None => stage::copy(from, to, digest, &mut |_| {}),
         }
+    }
+
+    fn stage_cover(&mut self, image: &Path, _: &Path, _: &Verity) -> Result<(), HostError> {
+        Err(HostError::io("cover", image, io::Error::from(io::ErrorKind::Unsupported)))
     }
 
     fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError> {

@@ -8,7 +8,8 @@ use crate::exec::{Host, HostError};
 use crate::id::Digest;
 use crate::layout::BootDir;
 use crate::machine_id::MachineId;
-use crate::plan::{Access, BootName, CopyToBoot, Op, Overlay, Upper};
+use crate::manifest::Verity;
+use crate::plan::{Access, BootName, CopyToBoot, Cover, Op, Overlay, Upper};
 use crate::size::Size;
 use crate::superblock::Format;
 
@@ -67,9 +68,16 @@ impl<'a> Recorder<'a> {
 }
 
 impl Host for Recorder<'_> {
-    fn mount_image(&mut self, image: &Path, format: Format, at: &Path) -> Result<(), HostError> {
-        let op = Op::MountImage { image: image.into(), format, at: at.into() };
-        self.record(op, |host| host.mount_image(image, format, at))
+    fn mount_image(
+        &mut self,
+        image: &Path,
+        format: Format,
+        cover: Option<&Cover>,
+        at: &Path,
+    ) -> Result<(), HostError> {
+        let op =
+            Op::MountImage { image: image.into(), format, cover: cover.cloned(), at: at.into() };
+        self.record(op, |host| host.mount_image(image, format, cover, at))
     }
 
     fn mount_overlay(&mut self, overlay: &Overlay) -> Result<(), HostError> {
@@ -150,6 +158,11 @@ impl Host for Recorder<'_> {
     ) -> Result<(), HostError> {
         let op = Op::StageImage { from: from.into(), to: to.into(), digest: *digest, size };
         self.record(op, |host| host.stage_image(from, to, digest, size))
+    }
+
+    fn stage_cover(&mut self, image: &Path, tree: &Path, verity: &Verity) -> Result<(), HostError> {
+        let op = Op::StageCover { image: image.into(), tree: tree.into(), verity: verity.clone() };
+        self.record(op, |host| host.stage_cover(image, tree, verity))
     }
 
     fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError> {

@@ -1,6 +1,7 @@
 //! Lints a plan before it is carried out: what no plan may do, whatever it was made for.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -74,7 +75,10 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
             Op::Unmount { at } if !mounted.remove(at.as_path()) => {
                 return Err("nothing is mounted there".to_owned());
             }
-            Op::StageImage { .. } | Op::PublishGeneration { .. } | Op::AppendLine { .. } => {
+            Op::StageImage { .. }
+            | Op::StageCover { .. }
+            | Op::PublishGeneration { .. }
+            | Op::AppendLine { .. } => {
                 return Err("a boot changes no image and no generation".to_owned());
             }
             Op::SetOneShot { .. } => return Err("a boot sets no variable".to_owned()),
@@ -109,6 +113,14 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault { at: plan.ops.len(), op: "end".to_owned(), what: "no root is mounted".to_owned() })
+}
+
+/// Checks that a boot's plan mounts no image whose bytes nobody signed.
+pub fn check_covered(plan: &Plan) -> Result<(), Fault> {
+    each(plan, |op| match op {
+        Op::MountImage { cover: None, .. } => Err("nobody signed the image".to_owned()),
+        _ => Ok(()),
+    })
 }
 
 /// Whether a boot may write a file: what ran, and beside an upper what it lies over.
@@ -181,6 +193,7 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
         }
         let path = match op {
             Op::StageImage { to, .. } => to,
+            Op::StageCover { tree, .. } => tree,
             Op::PublishGeneration { dir, .. } => dir,
             Op::WriteFile { path, .. } | Op::AppendLine { path, .. } | Op::Remove { path } => path,
             _ => return Err("a change mounts nothing".to_owned()),
@@ -197,6 +210,9 @@ pub fn check_change(plan: &Plan, layout: &Layout) -> Result<(), Fault> {
         match op {
             Op::StageImage { to, digest, .. } if !is_named_by_digest(to, *digest, layout) => {
                 return Err("the image's name is not its digest".to_owned());
+            }
+            Op::StageCover { image, tree, .. } if image.with_extension("verity") != *tree => {
+                return Err("the hash tree's name is not its image's".to_owned());
             }
             Op::PublishGeneration { .. } if inside != layout.generations() => {
                 return Err("it publishes no generation".to_owned());
@@ -252,15 +268,17 @@ fn is_named_by_digest(to: &Path, digest: Digest, layout: &Layout) -> bool {
     names.iter().any(|name| name == to)
 }
 
-/// Whether a file may be written anew: a manifest, the serial, a pointer, a request to the next boot, a pin, the report
+/// Whether a file may be written anew: a manifest, its signatures, the trust file, the serial, a pointer, a request to the next boot, a pin, the report
 /// of how a generation's /etc came about.
 fn is_record(path: &Path, inside: &Path, layout: &Layout) -> bool {
-    let manifest = inside == layout.store() && path.extension().is_some_and(|end| end == "toml");
+    let ending = |end: &OsStr| end == "toml" || end == "minisig";
+    let manifest = inside == layout.store() && path.extension().is_some_and(ending);
     let id = inside.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
     let report = id.is_some_and(|id| *path == layout.etc_report(id));
     manifest
         || report
         || *path == layout.serial()
+        || *path == layout.trust()
         || inside == layout.boot()
         || inside == layout.pins()
         || inside == layout.tries()

@@ -73,6 +73,10 @@ pub fn cleanup(
     ops.extend(loose_images.iter().map(|(digest, _)| Op::Remove { path: layout.image(digest) }));
     let loose_manifests = state.manifests.keys().filter(|digest| !reachable.contains(digest));
     ops.extend(loose_manifests.map(|digest| Op::Remove { path: layout.manifest(digest) }));
+    let loose_signatures = state.signed.keys().filter(|digest| !reachable.contains(digest));
+    ops.extend(loose_signatures.map(|digest| Op::Remove { path: layout.signatures(digest) }));
+    let loose_trees = state.trees.iter().filter(|digest| !reachable.contains(digest));
+    ops.extend(loose_trees.map(|digest| Op::Remove { path: layout.tree(digest) }));
     let loose_kernels: Vec<_> =
         state.kernels.iter().filter(|(file, _)| !kept_kernels.contains(file)).collect();
     ops.extend(loose_kernels.iter().map(|(file, _)| Op::Remove { path: layout.kernel_file(file) }));

@@ -12,8 +12,10 @@ use crate::id::Digest;
 use crate::kernel::KernelFile;
 use crate::layout::BootDir;
 use crate::machine_id::MachineId;
+use crate::manifest::Verity;
 use crate::size::Size;
 use crate::superblock::Format;
+use crate::trust::OnCorruption;
 
 pub mod boot;
 pub mod change;
@@ -92,6 +94,17 @@ pub struct CopyToBoot {
     pub size: u64,
 }
 
+/// What makes sure that the bytes that are read from a mounted image are those that were signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cover {
+    /// The hashes, out of the signed manifest.
+    pub verity: Verity,
+    /// The file with dm-verity's hash tree.
+    pub tree: PathBuf,
+    /// What follows where a block is not the one that was signed.
+    pub corruption: OnCorruption,
+}
+
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
@@ -101,6 +114,8 @@ pub enum Op {
         image: PathBuf,
         /// Its file system.
         format: Format,
+        /// What its bytes are checked by, on every read; nothing where it is not signed.
+        cover: Option<Cover>,
         /// The mount point; made if it is missing.
         at: PathBuf,
     },
@@ -206,6 +221,16 @@ pub enum Op {
         /// Its length in bytes.
         size: u64,
     },
+    /// Make what covers an image of the store: its hash tree, and fs-verity where the file system has it; refused where
+    /// the image is not the one that the hashes are of.
+    StageCover {
+        /// The image.
+        image: PathBuf,
+        /// The tree's name in the store.
+        tree: PathBuf,
+        /// The hashes.
+        verity: Verity,
+    },
     /// Publish a file: write beside, fsync, rename, fsync the directory.
     WriteFile {
         /// The file.
@@ -291,8 +316,11 @@ impl Op {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MountImage { image, format, at } => {
-                write!(f, "mount {format} {} at {}", image.display(), at.display())
+            Self::MountImage { image, format, cover, at } => {
+                write!(f, "mount {format} {} at {}", image.display(), at.display())?;
+                cover
+                    .iter()
+                    .try_for_each(|cover| write!(f, " verity {}", cover.verity.root.short()))
             }
             Self::MountOverlay(overlay) => overlay.fmt(f),
             Self::MountTmpfs { at, size } => {
@@ -340,6 +368,9 @@ impl fmt::Display for Op {
             }
             Self::StageImage { from, to, size, .. } => {
                 write!(f, "stage {} as {} ({size} bytes)", from.display(), to.display())
+            }
+            Self::StageCover { tree, verity, .. } => {
+                write!(f, "make hash tree {} root {}", tree.display(), verity.root.short())
             }
             Self::WriteFile { path, text } => match text.trim_end() {
                 line if !line.contains('\n') => write!(f, "write {} {line:?}", path.display()),

@@ -9,9 +9,12 @@ use crate::generation::Generation;
 use crate::id::Digest;
 use crate::layout::Layout;
 use crate::lowers::LowerImages;
+use crate::manifest::Kind;
+use crate::plan::Cover;
 use crate::plan::boot::{BootFacts, EtcOrigin, EtcSource, EtcUppers, UpperFacts, etc_origin};
 use crate::policy::{Dir, Scope};
 use crate::superblock::Format;
+use crate::trust::{Distrust, Document, Essence, Floors, Purpose, Trust, Verify};
 
 /// The facts that do not depend on a generation: pointers, shared uppers, what is asked of the boot. `kernel` and
 /// `read_only` are the caller's to know.
@@ -23,6 +26,54 @@ pub fn store(layout: &Layout) -> BootFacts {
         reset: read::reset(layout),
         pointers,
         ..BootFacts::default()
+    }
+}
+
+/// What is trusted in a store: what the initrd or the machine says, and what the store asks beside that. The error is a
+/// sentence's end.
+pub fn trust(layout: &Layout, built_in: &Trust) -> Result<Trust, String> {
+    let mut trust = built_in.clone();
+    match read::text(&layout.trust()) {
+        Ok(text) => trust.raise(&Trust::parse(&text).map_err(|error| error.to_string())?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("cannot be read: {error}")),
+    }
+    Ok(trust)
+}
+
+/// The lowest versions that are taken: the highest that were marked good, and below these what an administrator has signed
+/// off. The error is a sentence's end, and the text beside the floors says why a sign-off does not count.
+pub fn floors(
+    layout: &Layout,
+    trust: &Trust,
+    now: u64,
+) -> (Result<Floors, String>, Option<String>) {
+    let read = |path: &Path| match read::text(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    };
+    let known = read(&layout.versions()).and_then(|text| text.unwrap_or_default().parse());
+    let mut floors: Floors = match known {
+        Ok(floors) => floors,
+        Err(why) => {
+            return (Err(format!("cannot be told from an older one: boot/versions {why}")), None);
+        }
+    };
+    let signed_off = || -> Result<Option<Floors>, String> {
+        let Some(text) = read(&layout.downgrade())? else { return Ok(None) };
+        let signatures = read(&layout.downgrade_signatures())?;
+        let signers = trust.check(text.as_bytes(), signatures.as_deref(), now);
+        let allowed = signers.and_then(|signers| signers.allow(Purpose::Downgrade, "downgrade"));
+        allowed.map_err(|error| error.to_string())?;
+        text.parse().map(Some)
+    };
+    match signed_off() {
+        Ok(lower) => {
+            lower.iter().for_each(|lower| floors.lower(lower));
+            (Ok(floors), None)
+        }
+        Err(why) => (Ok(floors), Some(format!("boot/downgrade {why}"))),
     }
 }
 
@@ -54,11 +105,80 @@ pub fn generation(
     let before = before.flatten().flat_map(|images| images.0.iter().map(|image| image.digest));
     let digests: Vec<Digest> = generation.digests().chain(before).collect();
     facts.images.clear();
+    facts.covers.clear();
+    facts.untrusted.clear();
     for digest in digests {
-        let hashed = facts.hashed;
-        facts.images.entry(digest).or_insert_with(|| image(layout, &digest, hashed));
+        if facts.images.contains_key(&digest) {
+            continue;
+        }
+        let mut found = image(layout, &digest, facts.hashed);
+        match cover(layout, generation, &digest, facts) {
+            Ok(None) => {}
+            Ok(Some(cover)) => drop(facts.covers.insert(digest, cover)),
+            Err(why) => {
+                facts.untrusted.insert(digest);
+                found = Err(why.to_string());
+            }
+        }
+        facts.images.insert(digest, found);
     }
     Ok(())
+}
+
+/// What covers an image that is signed, or why it must not be used. It is for this digest and this generation.
+fn cover(
+    layout: &Layout,
+    generation: &Generation,
+    digest: &Digest,
+    facts: &BootFacts,
+) -> Result<Option<Cover>, Distrust> {
+    if facts.trust.verify == Verify::Off {
+        return Ok(None);
+    }
+    let refused = |why: &str| Distrust::Refused(why.to_owned());
+    let read = |path: &Path| match read::text(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(_) => Err(refused("has a manifest or signature that cannot be read")),
+    };
+    let manifest = read(&layout.manifest(digest))?;
+    let signatures = read(&layout.signatures(digest))?;
+    let document = Document { manifest: manifest.as_deref(), signatures: signatures.as_deref() };
+    let floors = facts.floors.as_ref().map_err(|why| Distrust::Refused(why.clone()))?;
+    let Some(admitted) = facts.trust.admit(document, floors, facts.now)? else {
+        return Ok(None);
+    };
+    let manifest = admitted.manifest;
+    let length = fs::metadata(layout.image(digest)).map(|found| found.len());
+    if manifest.digest != *digest || length.is_ok_and(|length| length != manifest.size) {
+        return Err(refused("has a signed manifest of another image"));
+    }
+    if !is_as_signed(generation, &manifest) {
+        return Err(refused("is described otherwise in the generation than in its manifest"));
+    }
+    let (tree, corruption) = (layout.tree(digest), facts.trust.corruption);
+    Ok(Some(Cover { verity: manifest.verity, tree, corruption }))
+}
+
+/// Whether a generation says of an image what its manifest says, if it names it at all: what is left out there decides
+/// what is mounted.
+fn is_as_signed(generation: &Generation, manifest: &Essence) -> bool {
+    let base = generation.base.digest == manifest.digest;
+    let layer = generation.layers.iter().find(|layer| layer.digest == manifest.digest);
+    let of_kind = match manifest.kind {
+        Kind::Base => layer.is_none(),
+        Kind::Layer => !base,
+        Kind::Trigger => !base && layer.is_none(),
+    };
+    let trigger = generation.triggers.iter().find(|one| one.digest == Some(manifest.digest));
+    of_kind
+        && (!base || generation.base == manifest.base())
+        && trigger.is_none_or(|one| {
+            manifest.kind == Kind::Trigger
+                && one.dirs == manifest.dirs
+                && one.inputs.to_string().starts_with(manifest.version.as_str())
+        })
+        && layer.is_none_or(|layer| *layer == manifest.layer(layer))
 }
 
 fn etc(layout: &Layout, generation: &Generation, facts: &mut BootFacts) -> Result<(), StoreError> {

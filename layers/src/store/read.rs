@@ -18,7 +18,9 @@ use crate::manifest::{Manifest, ManifestError};
 use crate::plan::boot::Pointers;
 use crate::plan::change::State;
 use crate::policy::{Dir, Scope};
+use crate::record::RecordError;
 use crate::reset::Reset;
+use crate::trust::SignedManifest;
 
 /// Longest record, manifest or generation that is read, in bytes: 500 layers need a fifth of it.
 const TEXT_MAX: u64 = 1 << 20;
@@ -135,7 +137,11 @@ pub fn generation(layout: &Layout, id: GenerationId) -> Result<Generation, Strin
     let generation = Generation::parse(&text).map_err(|error| match error {
         // The message of a TOML error has several lines; a console line is one.
         GenerationError::Syntax(syntax) => {
-            format!("{} does not parse: {}", path.display(), one_line(&syntax))
+            let syntax = match &syntax {
+                RecordError::Syntax(error) => one_line(error),
+                value => value.to_string(),
+            };
+            format!("{} does not parse: {syntax}", path.display())
         }
         other => format!("{} {other}", path.display()),
     })?;
@@ -244,6 +250,13 @@ fn images(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
             state.images.insert(digest, length(&path)?);
         } else if let Some(digest) = digest_of(&name, ".deb") {
             state.packages.insert(digest, length(&path)?);
+        } else if let Some(digest) = digest_of(&name, ".verity") {
+            state.trees.insert(digest);
+        } else if let Some(digest) = digest_of(&name, ".toml.minisig") {
+            // What cannot be read is empty: no signature is for that.
+            let manifest = text(&layout.manifest(&digest)).unwrap_or_default();
+            let signatures = text(&path).unwrap_or_default();
+            state.signed.insert(digest, SignedManifest { manifest, signatures });
         } else if let Some(file) = kernel_file(&name) {
             state.kernels.insert(file, length(&path)?);
         } else if let Some(digest) = digest_of(&name, ".toml")

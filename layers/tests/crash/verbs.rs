@@ -61,8 +61,10 @@ pub(crate) fn image(
         os: None,
         fits: None,
         links: Links::default(),
+        grants: Vec::new(),
+        verity: None,
     };
-    ImageFile { path, manifest, kernel: None }
+    ImageFile { path, manifest, signed: None, kernel: None }
 }
 
 pub(crate) type Verb = dyn Fn(&State, &Layout, &Request) -> Result<Decision, Refusal>;

@@ -89,6 +89,8 @@ pub(crate) fn base(version: u8, kernel: Option<u8>) -> ImageFile {
         os: None,
         fits: None,
         links: Links::default(),
+        grants: Vec::new(),
+        verity: None,
     };
     let kernel = kernel.map(|number| NewKernel {
         kernel: Kernel {
@@ -100,7 +102,7 @@ pub(crate) fn base(version: u8, kernel: Option<u8>) -> ImageFile {
         linux: "/work/kernel".into(),
         initrd: "/work/initrd".into(),
     });
-    ImageFile { path: "/media/z.img".into(), manifest, kernel }
+    ImageFile { path: "/media/z.img".into(), manifest, signed: None, kernel }
 }
 
 pub(crate) fn id(number: u32) -> GenerationId {

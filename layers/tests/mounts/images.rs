@@ -108,7 +108,7 @@ fn a_file_that_is_no_image_is_refused_with_its_name_and_leaves_no_loop_device() 
     fs::write(&file, vec![0; 1 << 20]).unwrap();
     for format in [Format::Squashfs, Format::Erofs] {
         let at = machine.paths.base();
-        let error = LinuxHost::new().mount_image(&file, format, &at).unwrap_err();
+        let error = LinuxHost::new().mount_image(&file, format, None, &at).unwrap_err();
         assert!(matches!(&error, HostError::Io { path, .. } if *path == file), "{error}");
     }
     assert!(machine.mounts().is_empty());

@@ -6,7 +6,7 @@ use layers::id::{Digest, GenerationId, Name, SetName, Version};
 use layers::kernel::{Blob, Kernel, check_option};
 use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
-use layers::manifest::{Kind, Links, Manifest};
+use layers::manifest::{Kind, Links, Manifest, Verity};
 use layers::os::{Fits, Os};
 use layers::plan::boot::{BootFacts, EtcSource, Pointers, UpperFacts};
 use layers::policy::{Dir, EtcPolicy, HomePolicy, Mode, Policy, Scope, VarPolicy};
@@ -146,14 +146,27 @@ prop_compose! {
         kernels in vec(".{0,9}", 0..3), requires in vec(requirement(), 0..3), required in any::<bool>(),
         deletes in vec(".{0,9}", 0..3), marks_good in any::<bool>(),
         conflicts in vec(requirement(), 0..3), packages in vec(".{0,9}", 0..3), (os, fits, links) in about(),
+        (grants, verity) in signed(),
     ) -> Manifest {
         let kind = if base { Kind::Base } else { Kind::Layer };
         Manifest {
             schema: layers::manifest::SCHEMA, name, version, kind, architecture, format, size,
             digest, dirs, kernels, marks_good, requires, required, deletes,
-            conflicts, packages, os, fits, links,
+            conflicts, packages, os, fits, links, grants, verity,
         }
     }
+}
+
+/// What a manifest says for its signature.
+fn signed() -> impl Strategy<Value = (Vec<String>, Option<Verity>)> {
+    let verity = (digest(), "([0-9a-f]{2}){0,32}", 0..=i64::MAX as u64, digest());
+    let verity = verity.prop_map(|(root, salt, data_blocks, fsverity)| Verity {
+        root,
+        salt,
+        data_blocks,
+        fsverity,
+    });
+    (vec(".{0,9}", 0..3), proptest::option::of(verity))
 }
 
 prop_compose! {
@@ -340,6 +353,7 @@ pub(crate) fn facts(generation: &Generation) -> impl Strategy<Value = BootFacts>
                 attempts: attempts.map(Attempts),
                 kernel,
                 read_only,
+                ..BootFacts::default()
             }
         })
 }

@@ -130,9 +130,11 @@ fn describe(top: &Path, description: &Description) -> Result<ImageFile, CrashErr
         os: None,
         fits: None,
         links: Links::default(),
+        grants: Vec::new(),
+        verity: None,
     };
     let kernel = if kind == Kind::Base { Some(kernel(top, file)?) } else { None };
-    Ok(ImageFile { path, manifest, kernel })
+    Ok(ImageFile { path, manifest, signed: None, kernel })
 }
 
 /// A kernel and its initrd: nobody looks into them here.

@@ -6,9 +6,11 @@ use crate::attempts::Attempts;
 use crate::id::{Digest, GenerationId};
 use crate::lowers::LowerImages;
 use crate::machine_id::MachineId;
+use crate::plan::Cover;
 use crate::policy::{Dir, Scope};
 use crate::reset::Reset;
 use crate::superblock::Format;
+use crate::trust::{Floors, Trust};
 
 /// The pointers in `boot/`, as far as they could be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,12 +44,22 @@ pub struct EtcSource {
 }
 
 /// What is known of the machine before anything is mounted but the state file system.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct BootFacts {
     /// Whether images whose bytes do not hash to their digest count as damaged: that takes as long as reading them.
     pub hashed: bool,
+    /// What is asked of signatures.
+    pub trust: Trust,
+    /// Seconds since 1970, UTC, by the machine's clock.
+    pub now: u64,
+    /// The lowest versions that are taken besides those of `trust`; the error is why they are not known.
+    pub floors: Result<Floors, String>,
     /// Images by digest: their format, or why they cannot be used.
     pub images: BTreeMap<Digest, Result<Format, String>>,
+    /// What covers those that are signed.
+    pub covers: BTreeMap<Digest, Cover>,
+    /// Those that cannot be used because they are not trusted.
+    pub untrusted: BTreeSet<Digest>,
     /// The /etc upper of the generation, if it is there.
     pub etc: Option<UpperFacts>,
     /// Where its /etc comes from otherwise.
@@ -80,6 +92,36 @@ pub struct BootFacts {
     pub kernel: Option<String>,
     /// Why the state file system cannot be written, if it can't.
     pub read_only: Option<String>,
+}
+
+impl Default for BootFacts {
+    fn default() -> Self {
+        Self {
+            hashed: false,
+            trust: Trust::default(),
+            now: 0,
+            floors: Ok(Floors::default()),
+            images: BTreeMap::new(),
+            covers: BTreeMap::new(),
+            untrusted: BTreeSet::new(),
+            etc: None,
+            etc_source: None,
+            etc_problem: None,
+            var: None,
+            home: None,
+            occupied: BTreeSet::new(),
+            unmoved: BTreeSet::new(),
+            unbindable: BTreeMap::new(),
+            unusable: BTreeMap::new(),
+            underivable: None,
+            reset: None,
+            machine_id: None,
+            pointers: Pointers::default(),
+            attempts: None,
+            kernel: None,
+            read_only: None,
+        }
+    }
 }
 
 impl BootFacts {

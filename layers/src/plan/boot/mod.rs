@@ -49,6 +49,14 @@ pub enum Refusal {
         /// Who insists on it.
         needed: String,
     },
+    /// A part of it that must be signed is not, or not as it must be.
+    #[error("{what} {why}")]
+    Untrusted {
+        /// The base or the layer.
+        what: String,
+        /// What is wrong with it, as the end of a sentence.
+        why: String,
+    },
     /// The base has no modules for the kernel that runs.
     #[error("base has no modules for the running kernel {running}, only for {}", .has.join(", "))]
     Kernel {
@@ -78,6 +86,8 @@ pub struct BootPlan {
     pub problems: Vec<String>,
     /// Where writes will go.
     pub writable: Vec<WritableMount>,
+    /// The base and the layers that are mounted without anybody's signature.
+    pub unsigned: Vec<Name>,
     /// Whether anything that is written was to be kept, whatever came of it.
     pub keeps: bool,
     /// What new units are to be enabled as the presets have it, once the root is entered.
@@ -170,29 +180,27 @@ pub fn plan_boot(
     paths: &BootPaths,
 ) -> Result<BootPlan, Refusal> {
     check_kernel(generation, facts)?;
-    let base_format = usable(facts, &generation.base.digest)
-        .map_err(|why| Refusal::Base { digest: generation.base.digest, why })?;
+    let base = generation.base.digest;
+    let base_format =
+        usable(facts, &base).map_err(|why| match facts.untrusted.contains(&base) {
+            true => Refusal::Untrusted { what: format!("base {}", generation.base.name), why },
+            false => Refusal::Base { digest: base, why },
+        })?;
     let mut problems = request.problems.clone();
     let mut selection = selection::select(request, generation, &mut problems);
     let layers = selection.take_usable(facts)?;
 
     let layout = Layout::new(&paths.state());
-    let mut ops = vec![Op::MountImage {
-        image: layout.image(&generation.base.digest),
-        format: base_format,
-        at: paths.base(),
-    }];
-    ops.extend(layers.iter().map(|(layer, format)| Op::MountImage {
-        image: layout.image(&layer.digest),
-        format: *format,
-        at: paths.layer(&layer.name),
-    }));
+    let mount = |digest: &Digest, format, at| mount(facts, &layout, digest, format, at);
+    let mut ops = vec![mount(&base, base_format, paths.base())];
+    ops.extend(
+        layers
+            .iter()
+            .map(|(layer, format)| mount(&layer.digest, *format, paths.layer(&layer.name))),
+    );
     let top = top::trigger(generation, &layers, facts, &mut problems);
-    ops.extend(top.iter().map(|top| Op::MountImage {
-        image: layout.image(&top.digest),
-        format: top.format,
-        at: paths.trigger(),
-    }));
+    ops.extend(top.iter().map(|top| mount(&top.digest, top.format, paths.trigger())));
+    let unsigned = unsigned(generation, &layers, facts);
     ops.push(root(generation, &layers, top.is_some(), paths));
 
     let stack = Stack::new(generation, &layers, top.as_ref(), facts, paths);
@@ -223,6 +231,7 @@ pub fn plan_boot(
         skipped: selection.skipped,
         problems: plan.problems,
         writable,
+        unsigned,
         keeps: Dir::ALL
             .into_iter()
             .any(|dir| request.mode(dir, &generation.writable) == Mode::Persistent),
@@ -245,6 +254,23 @@ fn check_kernel(generation: &Generation, facts: &BootFacts) -> Result<(), Refusa
 
 fn usable(facts: &BootFacts, digest: &Digest) -> Result<Format, String> {
     facts.images.get(digest).cloned().unwrap_or_else(|| Err("is missing from the store".to_owned()))
+}
+
+/// The operation that mounts an image of the store, with what covers it if it is signed.
+fn mount(facts: &BootFacts, layout: &Layout, digest: &Digest, format: Format, at: PathBuf) -> Op {
+    let cover = facts.covers.get(digest).cloned();
+    Op::MountImage { image: layout.image(digest), format, cover, at }
+}
+
+/// The names of what is mounted and not signed.
+fn unsigned(generation: &Generation, layers: &[(&Layer, Format)], facts: &BootFacts) -> Vec<Name> {
+    let base = [(&generation.base.name, &generation.base.digest)];
+    let layers = layers.iter().map(|(layer, _)| (&layer.name, &layer.digest));
+    let images = base.into_iter().chain(layers);
+    images
+        .filter(|(_, digest)| !facts.covers.contains_key(*digest))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 fn root(generation: &Generation, layers: &[(&Layer, Format)], top: bool, paths: &BootPaths) -> Op {

@@ -132,6 +132,9 @@ impl<'a> Selection<'a> {
                 }
                 Err(why) => why,
             };
+            if facts.untrusted.contains(&layer.digest) {
+                return Err(Refusal::Untrusted { what: format!("layer {}", layer.name), why });
+            }
             let user = self.layers.iter().find(|other| other.requires.contains(&layer.name));
             let needed = match user {
                 _ if layer.required => "it is required".to_owned(),

@@ -111,8 +111,8 @@ impl<'a> Stack<'a> {
             if let (None, Some(format), false) =
                 (self.place(&image.digest), self.format(&image.digest), there)
             {
-                let image = Layout::new(&self.paths.state()).image(&image.digest);
-                ops.push(Op::MountImage { image, format, at });
+                let layout = Layout::new(&self.paths.state());
+                ops.push(super::mount(self.facts, &layout, &image.digest, format, at));
             }
         }
     }

@@ -171,7 +171,7 @@ pub(super) mod tests {
              format = \"erofs\"\nsize = 4096\ndigest = \"{digest}\"\ndirs = [\"etc\"]\n"
         );
         let manifest = Manifest::parse(&text).unwrap();
-        ImageFile { path: format!("/{name}.img").into(), manifest, kernel: None }
+        ImageFile { path: format!("/{name}.img").into(), manifest, signed: None, kernel: None }
     }
 
     pub(in super::super) fn request(asked: &str) -> Request {

@@ -58,7 +58,8 @@ pub fn misfits(state: &State, layer: &Manifest) -> Vec<(Option<Check>, Refusal)>
     if !members.contains(&layer.name) {
         members.push(layer.name.clone());
     }
-    let image = ImageFile { path: PathBuf::new(), manifest: layer.clone(), kernel: None };
+    let image =
+        ImageFile { path: PathBuf::new(), manifest: layer.clone(), signed: None, kernel: None };
     let new = [&image];
     let manifests = Manifests { state, new: &new };
     let known = Stacks::of(start, manifests).complaints();

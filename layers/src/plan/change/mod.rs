@@ -19,6 +19,7 @@ use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::policy::Policy;
 use crate::scrutiny::InstallPolicy;
+use crate::trust::SignedManifest;
 
 mod base;
 mod boot;
@@ -83,6 +84,10 @@ pub struct State {
     pub boot: Option<BootPartition>,
     /// Readable manifests in the store.
     pub manifests: BTreeMap<Digest, Manifest>,
+    /// The texts of those that have signatures.
+    pub signed: BTreeMap<Digest, SignedManifest>,
+    /// Images that have a hash tree.
+    pub trees: BTreeSet<Digest>,
     /// Generations that have an /etc upper.
     pub etc_uppers: BTreeSet<GenerationId>,
     /// Files and directories that were never published, or removed half-way.
@@ -106,6 +111,8 @@ pub struct ImageFile {
     pub path: PathBuf,
     /// Its description.
     pub manifest: Manifest,
+    /// The description's text and its signatures, where it is signed.
+    pub signed: Option<SignedManifest>,
     /// The kernel that comes with it: that of a base which has one.
     pub kernel: Option<NewKernel>,
 }
@@ -402,13 +409,50 @@ fn stage(state: &State, layout: &Layout, image: &ImageFile) -> Vec<Op> {
         });
     }
     ops.extend(image.kernel.iter().flat_map(|kernel| stage_kernel(state, layout, kernel)));
-    if state.manifests.get(&manifest.digest) != Some(manifest) {
-        ops.push(Op::WriteFile {
-            path: layout.manifest(&manifest.digest),
-            text: manifest.to_string(),
-        });
+    let digest = &manifest.digest;
+    if let Some(verity) = manifest.verity.clone().filter(|_| !state.trees.contains(digest)) {
+        let (image, tree) = (layout.image(digest), layout.tree(digest));
+        ops.push(Op::StageCover { image, tree, verity });
+    }
+    match &image.signed {
+        Some(signed) => ops.extend(describe(state, layout, digest, signed)),
+        None if state.manifests.get(digest) != Some(manifest) => {
+            let text = manifest.to_string();
+            ops.push(Op::WriteFile { path: layout.manifest(digest), text });
+            // They were over another text.
+            if state.signed.contains_key(digest) {
+                ops.push(Op::Remove { path: layout.signatures(digest) });
+            }
+        }
+        None => {}
     }
     ops
+}
+
+/// What puts a signed manifest into the store, so that at each moment the manifest that is there is signed by whoever signed
+/// the one before: where there are signatures, old and new ones together come first, since those that are not for a text do
+/// not count.
+pub fn describe(
+    state: &State,
+    layout: &Layout,
+    digest: &Digest,
+    signed: &SignedManifest,
+) -> Vec<Op> {
+    let old = state.signed.get(digest);
+    if old == Some(signed) {
+        return Vec::new();
+    }
+    let signatures = |text: String| Op::WriteFile { path: layout.signatures(digest), text };
+    let manifest = Op::WriteFile { path: layout.manifest(digest), text: signed.manifest.clone() };
+    let new = signatures(signed.signatures.clone());
+    match old {
+        Some(old) if old.manifest == signed.manifest => vec![new],
+        Some(old) => {
+            let both = format!("{}\n{}", signed.signatures.trim_end(), old.signatures);
+            vec![signatures(both), manifest, new]
+        }
+        None => vec![manifest, new],
+    }
 }
 
 /// What brings a kernel and its initrd into the store, where they are not there.
