@@ -15,6 +15,7 @@ mod install;
 mod packages;
 mod repo;
 mod start;
+mod uki;
 mod writable;
 
 pub(crate) use build::Build;
@@ -23,6 +24,7 @@ pub(crate) use install::{Install, Uninstall};
 pub(crate) use packages::{Override, OverrideReset, PackageSources};
 pub(crate) use repo::{Repo, RepoAdd, RepoIndex, RepoRefresh, RepoRemove, Search, Upgrade};
 pub(crate) use start::{Boot, BootSync, Kargs};
+pub(crate) use uki::Uki;
 pub(crate) use writable::{
     Etc, EtcConflicts, EtcDiff, EtcReset, EtcStatus, EtcSync, EtcTake, Policy, PolicyVerb, Reset,
 };
@@ -453,6 +455,8 @@ pub(crate) struct Initrd {
     /// A static shell for layers.onfail=shell
     #[arg(long, value_name = "FILE")]
     pub(crate) shell: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) uki: Uki,
     #[command(flatten)]
     pub(crate) writing: Writing,
 }

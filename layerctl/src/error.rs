@@ -22,6 +22,7 @@ use crate::disk;
 use crate::initramfs;
 use crate::repo::error::RepoError;
 use crate::triggers::TableError;
+use crate::uki;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, Error)]
@@ -180,6 +181,9 @@ pub(crate) enum Error {
     /// The initrd cannot be made.
     #[error(transparent)]
     Initramfs(#[from] initramfs::Error),
+    /// The unified kernel image cannot be made.
+    #[error(transparent)]
+    Uki(#[from] uki::Error),
     /// The initrd cannot be made for what was named.
     #[error(transparent)]
     Role(#[from] initramfs::UnknownRole),
@@ -302,9 +306,9 @@ impl Error {
             Self::Io { source, .. } if publish::is_full(source) => Some(FULL_SOMEWHERE.into()),
             Self::Io { source, .. } => io_hint(source),
             Self::NoProgram { name, source } if source.kind() == io::ErrorKind::NotFound => {
+                let [debian, others] = packages(name);
                 Some(format!(
-                    "install {package}: apt-get install {package} (Debian), dnf install {package} (Fedora), pacman -S {package} (Arch)",
-                    package = package(name)
+                    "install {debian}: apt-get install {debian} (Debian), dnf install {others} (Fedora), pacman -S {others} (Arch)"
                 ))
             }
             Self::Program { name, message } => program_hint(name, message),
@@ -320,6 +324,7 @@ impl Error {
             Self::Recipe { .. } => Some("see what may stand in it: docs/build.md".into()),
             Self::Capability { .. } => Some("run it as root: sudo layerctl …".into()),
             Self::Initramfs(error) => initramfs_hint(error),
+            Self::Uki(error) => Some(uki_hint(error).into()),
             Self::Repository(error) => Some(error.hint()),
             Self::Role(_) => Some("name one or more of them: --role virtio,ext4".into()),
             Self::Triggers(_) => {
@@ -425,6 +430,22 @@ fn initramfs_hint(error: &initramfs::Error) -> Option<String> {
 /// What to do about a full disk that need not be the store's.
 const FULL_SOMEWHERE: &str = "free space there; in a store: layerctl cleanup";
 
+fn uki_hint(error: &uki::Error) -> &'static str {
+    use uki::Error;
+    match error {
+        Error::NoStub { .. } => {
+            "install systemd-boot-efi (Debian), systemd-boot-unsigned (Fedora) or systemd (Arch), or name the file: --stub FILE"
+        }
+        Error::NoLinux { .. } | Error::OtherVersion { .. } => {
+            "name the kernel that the modules are for: --linux FILE"
+        }
+        Error::NotEfi { .. } | Error::OtherMachine { .. } => {
+            "name a kernel that has an EFI stub, and the systemd-stub for its processor: --linux FILE, --stub FILE"
+        }
+        Error::Cmdline(_) => "give it as one short line: --cmdline 'TEXT'",
+    }
+}
+
 fn io_hint(error: &io::Error) -> Option<String> {
     Some(match error.kind() {
         _ if publish::is_full(error) => "free space: layerctl cleanup".into(),
@@ -452,16 +473,19 @@ fn permission_hint() -> String {
 fn program_hint(program: &str, message: &str) -> Option<String> {
     Some(match program {
         _ if message.contains("No space left on device") => FULL_SOMEWHERE.into(),
+        "sbsign" => "name a key and the certificate that goes with it, both in PEM: --secure-boot-key KEY --secure-boot-certificate CERT".into(),
         "tar" => "give a directory, or a whole tar archive: plain, gzip, xz or zstd".into(),
         _ => return None,
     })
 }
 
-/// The package that has a program; the same name on Debian, Fedora and Arch.
-fn package(program: &str) -> &str {
+/// The package that has a program: its name on Debian, and on Fedora and Arch.
+fn packages(program: &str) -> [&str; 2] {
     match program {
-        "mksquashfs" => "squashfs-tools",
-        "mkfs.erofs" => "erofs-utils",
-        other => other,
+        "mksquashfs" => ["squashfs-tools"; 2],
+        "mkfs.erofs" => ["erofs-utils"; 2],
+        "objcopy" => ["binutils"; 2],
+        "sbsign" => ["sbsigntool", "sbsigntools"],
+        other => [other; 2],
     }
 }

@@ -92,14 +92,21 @@ fn newest(source: &Source<'_>) -> Result<Option<(String, File)>, Error> {
     let mut versions: Vec<&String> = source.versions.iter().collect();
     versions.sort_by(|a, b| layers::kernel::compare_releases(b, a));
     for version in versions {
-        for path in
-            [format!("usr/lib/modules/{version}/vmlinuz"), format!("boot/vmlinuz-{version}")]
-        {
-            match open_inside(source.root, &path) {
-                Ok(file) => return Ok(Some((version.clone(), file))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("open", &source.root.join(&path), error)),
-            }
+        if let Some((_, file)) = open(source.root, version)? {
+            return Ok(Some((version.clone(), file)));
+        }
+    }
+    Ok(None)
+}
+
+/// Opens a tree's kernel of this version, and tells its path; nothing where the tree has it not.
+pub(crate) fn open(root: &Path, version: &str) -> Result<Option<(PathBuf, File)>, Error> {
+    for path in [format!("usr/lib/modules/{version}/vmlinuz"), format!("boot/vmlinuz-{version}")] {
+        let full = root.join(&path);
+        match open_inside(root, &path) {
+            Ok(file) => return Ok(Some((full, file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("open", &full, error)),
         }
     }
     Ok(None)

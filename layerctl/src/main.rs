@@ -35,6 +35,7 @@ mod sandbox;
 mod source;
 mod triggers;
 mod ui;
+mod uki;
 mod work;
 
 use std::process::ExitCode;

@@ -29,5 +29,6 @@ mod reset;
 mod running_system;
 mod server;
 mod sets;
+mod uki;
 mod verify;
 mod world;

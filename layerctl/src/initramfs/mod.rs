@@ -137,6 +137,11 @@ pub(crate) fn possible_roles(tree: &Path, kernel: Option<&str>) -> Result<Vec<Ro
     Ok(Role::ALL.into_iter().filter(|&role| select::has(&index, role)).collect())
 }
 
+/// The version of the kernel that the tree has modules for: the one that is named, or the only one.
+pub(crate) fn kernel_version(tree: &Path, kernel: Option<&str>) -> Result<String, Error> {
+    Ok(find_kernel(tree, kernel)?.version)
+}
+
 /// A kernel's modules in a tree.
 struct Kernel {
     version: String,

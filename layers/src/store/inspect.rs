@@ -16,7 +16,7 @@ use crate::superblock::Format;
 use crate::sys::{self, Backing, KernelError};
 
 /// The unit that marks a boot good; a base without it would use up the attempts of each generation.
-const MARK_GOOD: &str = "usr/lib/systemd/system/layerctl-mark-good.service";
+pub const MARK_GOOD: &str = "usr/lib/systemd/system/layerctl-mark-good.service";
 
 /// Why an image cannot be looked into.
 #[derive(Debug, Error)]

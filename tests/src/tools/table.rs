@@ -84,6 +84,16 @@ pub const TOOLS: &[Tool] = &[
     program("createrepo_c", "createrepo-c", "createrepo_c", "createrepo_c"),
     program("systemd-repart", "systemd", "systemd-udev", "systemd"),
     program("busybox", "busybox-static", "busybox", "busybox"),
+    program("objcopy", "binutils", "binutils", "binutils"),
+    program("sbsign", "sbsigntool", "sbsigntools", "sbsigntools"),
+    program("cert-to-efi-sig-list", "efitools", "efitools", "efitools"),
+    Tool {
+        name: "systemd-stub",
+        presence: Presence::File("/usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
+        debian: "systemd-boot-efi",
+        fedora: "systemd-boot-unsigned",
+        arch: "systemd",
+    },
     Tool {
         name: "OVMF",
         presence: Presence::Firmware,

@@ -12,10 +12,10 @@ use crate::layout::BootDir;
 const TITLE_MAX: usize = 76;
 
 /// Seconds until a kernel that panicked restarts the machine, so that the next attempt is made.
-const PANIC: &str = "panic=10";
+pub const PANIC: &str = "panic=10";
 
 /// Seconds until a hardware watchdog resets a machine whose system hangs; long enough for a slow one to start systemd.
-const WATCHDOG: &str = "layers.watchdog=120";
+pub const WATCHDOG: &str = "layers.watchdog=120";
 
 /// An entry that is to be there.
 pub(super) struct Wanted {

@@ -48,6 +48,7 @@ pub use fit::misfits;
 pub use good::mark_good;
 pub use install::{Install, install, uninstall};
 pub use kargs::{KargsEdit, change_kargs};
+pub use menu::{PANIC, WATCHDOG};
 pub use pointer::{pin, rollback, unpin};
 pub use policy::apply_policy;
 pub use reset::{cancel_reset, refused_reset, reset};
