@@ -32,6 +32,7 @@ mod repo;
 mod requests;
 mod resolve;
 mod sandbox;
+mod seal;
 mod source;
 mod triggers;
 mod ui;

@@ -10,6 +10,7 @@ use crate::world::World;
 pub(crate) fn booted(world: &World, lines: &[&str]) -> String {
     let mut script = "exec 2>&1; here=$PWD; mount -t tmpfs none /run
         mkdir -p /run/initramfs/layers/state /run/layers
+        if [ -d /sys/firmware ]; then mount -t tmpfs none /sys/firmware; fi
         mount --bind state /run/initramfs/layers/state
         echo 'quiet layers.skip=tree' >cmdline; mount --bind cmdline /proc/cmdline
         if [ -e boot.json ]; then cp boot.json /run/layers; fi
@@ -53,6 +54,50 @@ fn status_tells_what_runs_and_what_went_wrong() {
     let world = World::with_layers();
     report(&world);
     assert_snapshot!(booted(&world, &["status", "status --json"]));
+}
+
+/// Writes what init reports of a boot in which everything had to be signed, and the variables of a firmware that started a
+/// signed image; `verify` and `secure_boot` as those have them.
+fn sealed(world: &World, verify: &str, unsigned: &str, secure_boot: u8, mode: &str) {
+    world.write(
+        "boot.json",
+        format!(
+            r#"{{"schema": 1, "cmdline": "", "generation": 2, "layers": [], "skipped": [], "problems": [],
+                "writable": [{{"dir": "etc", "mode": "{mode}", "wiped": false}}],
+                "verify": "{verify}", "unsigned": [{unsigned}], "failed": [], "steps": []}}"#
+        ),
+    );
+    let global = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    let stub = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+    world.write(
+        "prepare",
+        format!(
+            "efivars=/sys/firmware/efi/efivars; mkdir -p $efivars
+             printf '\\006\\000\\000\\000\\00{secure_boot}' >$efivars/SecureBoot-{global}
+             printf '\\006\\000\\000\\000s\\000' >$efivars/StubInfo-{stub}\n"
+        ),
+    );
+}
+
+#[test]
+fn status_says_how_far_signatures_reach() {
+    let world = World::with_layers();
+    let mut text = String::new();
+    for (verify, unsigned, secure_boot, mode) in [
+        ("require", "", 1, "ephemeral"),
+        ("require", "", 1, "persistent"),
+        ("require", "", 0, "ephemeral"),
+        ("if-signed", r#""debian", "htop""#, 1, "persistent"),
+    ] {
+        sealed(&world, verify, unsigned, secure_boot, mode);
+        let said = booted(&world, &["status", "status --json"]);
+        // Above the generations, and in JSON what is said of the seal.
+        text += said.split("\n\n").next().unwrap_or_default();
+        let json = said.split("$ layerctl status --json").nth(1).unwrap_or_default();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        text += &format!("\n{}\n\n", json["seal"]);
+    }
+    assert_snapshot!(text);
 }
 
 #[test]

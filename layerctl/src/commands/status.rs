@@ -1,9 +1,11 @@
 //! `layerctl status`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use layers::generation::Generation;
 use layers::id::GenerationId;
+use layers::layout::EFIVARS;
 use layers::plan::change::State;
 use layers::policy::{Dir, Mode};
 use layers::report::{BootReport, WritableMount};
@@ -18,6 +20,7 @@ use crate::context::{Context, Outcome, Store};
 use crate::error::Error;
 use crate::etc::notes::Notes;
 use crate::health;
+use crate::seal::{Firmware, Level, Seal};
 use crate::ui::{self, Colour, Ui};
 
 /// All that there is to know, in JSON.
@@ -35,6 +38,8 @@ struct Status<'a> {
     generations: Vec<GenerationView<'a>>,
     /// Generations whose record cannot be read, newest first.
     damaged: Vec<Damaged<'a>>,
+    /// How far signatures reach in this boot; null where it booted from elsewhere.
+    seal: Option<&'a Seal>,
     /// How this machine booted; null where it booted from elsewhere.
     boot: Option<&'a BootReport>,
 }
@@ -130,6 +135,8 @@ pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
     for error in &unreadable {
         context.ui.warn(&error.to_string());
     }
+    let judge = |report| Seal::of(report, &Firmware::read(Path::new(EFIVARS)));
+    let seal = store.report.as_ref().map(judge);
     if args.json {
         let generations = state.generations.values().rev();
         let damaged = state.damaged.iter().rev();
@@ -142,11 +149,12 @@ pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
             etc,
             generations: generations.map(|one| GenerationView::new(one, state)).collect(),
             damaged: damaged.map(|(id, why)| Damaged { id: *id, why }).collect(),
+            seal: seal.as_ref(),
             boot: store.report.as_ref(),
         })?;
         return Ok(Outcome::Done);
     }
-    context.ui.data(text(&store, reset.as_ref(), &etc, &context.ui))?;
+    context.ui.data(text(&store, seal.as_ref(), reset.as_ref(), &etc, &context.ui))?;
     for (path, why) in &state.damaged_pointers {
         context.ui.warn(&format!("{} {why}", path.display()));
     }
@@ -156,11 +164,20 @@ pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-fn text(store: &Store, reset: Option<&ResetView>, etc: &[EtcView], ui: &Ui) -> String {
+fn text(
+    store: &Store,
+    seal: Option<&Seal>,
+    reset: Option<&ResetView>,
+    etc: &[EtcView],
+    ui: &Ui,
+) -> String {
     let state = &store.state;
     let mut text = String::new();
     if let Some(report) = &store.report {
         boot(&mut text, report, ui);
+    }
+    if let Some(seal) = seal {
+        sealed(&mut text, seal, ui);
     }
     if let Some(reset) = reset {
         let label = ui.paint(Colour::Yellow, "next boot:");
@@ -185,6 +202,15 @@ fn text(store: &Store, reset: Option<&ResetView>, etc: &[EtcView], ui: &Ui) -> S
         }
     }
     text
+}
+
+/// How far signatures reach, and why not further.
+fn sealed(text: &mut String, seal: &Seal, ui: &Ui) {
+    let colour = if seal.level == Level::Sealed { Colour::Green } else { Colour::Yellow };
+    let _ = writeln!(text, "{} {}", ui.paint(colour, "seal:"), seal.level.name());
+    for line in seal.missing.iter().chain(&seal.uncovered) {
+        let _ = writeln!(text, "  {line}");
+    }
 }
 
 /// What this boot did not do as asked.
