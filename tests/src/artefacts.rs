@@ -147,10 +147,19 @@ impl Artefacts {
 
 /// systemd-boot for a removable disk's EFI/BOOT/BOOTX64.EFI, of the base's release; unpacked now, or taken from the cache.
 pub fn boot_loader(workspace: &Workspace) -> Result<PathBuf, ArtefactsError> {
+    Ok(systemd_boot(workspace)?.join("systemd-bootx64.efi"))
+}
+
+/// systemd-stub for unified kernel images, from the same package.
+pub fn stub(workspace: &Workspace) -> Result<PathBuf, ArtefactsError> {
+    Ok(systemd_boot(workspace)?.join("linuxx64.efi.stub"))
+}
+
+fn systemd_boot(workspace: &Workspace) -> Result<PathBuf, ArtefactsError> {
     let tree = Tree::build(workspace, Builder::Mmdebstrap)?;
     let unpacked = packages::unpack(workspace, &tree, &["systemd-boot-efi"])?;
     let package = unpacked.into_iter().next().map(|package| package.tree).unwrap_or_default();
-    Ok(package.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi"))
+    Ok(package.join("usr/lib/systemd/boot/efi"))
 }
 
 fn list(workspace: &Workspace) -> PathBuf {

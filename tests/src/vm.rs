@@ -26,6 +26,7 @@ mod gpt;
 mod guest;
 mod plain;
 mod proto;
+mod secure_boot;
 mod shell;
 
 pub use crate::write_log::WriteLog;
@@ -34,6 +35,7 @@ pub use esp::Esp;
 pub use firmware::{Firmware, OVMF};
 pub use gpt::{Partition, Purpose, make_gpt};
 pub use guest::Guest;
+pub use secure_boot::Keys;
 pub use shell::{Reply, Shell};
 
 use crate::files::{self, FileError};

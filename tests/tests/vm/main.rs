@@ -30,6 +30,8 @@ mod policy;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod secure_boot;
+#[cfg(test)]
 mod selection;
 #[cfg(test)]
 mod shutdown;
