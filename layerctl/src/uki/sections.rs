@@ -21,6 +21,12 @@ const CMDLINE_MAX: usize = 2047;
 
 /// Why a text cannot be the embedded command line; nothing where it can.
 pub(super) fn objection(cmdline: &str) -> Option<String> {
+    if cmdline.is_empty() {
+        // systemd-stub takes an empty section for none.
+        return Some(
+            "it is empty, and a boot loader's words would be taken in its place".to_owned(),
+        );
+    }
     if cmdline.contains(|letter: char| letter.is_control()) {
         return Some("it has a line break or another control character".to_owned());
     }
@@ -87,6 +93,7 @@ mod tests {
         assert_eq!(objection("panic=10 a=\"b c\""), None);
         assert_eq!(objection(&"x".repeat(CMDLINE_MAX)), None);
         assert!(objection(&"x".repeat(CMDLINE_MAX + 1)).is_some());
+        assert!(objection("").is_some());
         assert!(objection("a\nb").is_some() && objection("a\0").is_some());
     }
 }
