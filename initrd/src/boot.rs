@@ -19,7 +19,6 @@ use layers::plan::{Op, Overlay, Plan};
 use layers::policy::{Dir, Mode};
 use layers::report::{self, BootReport, FailedCandidate, WritableMount};
 use layers::store::{self, StoreError, derive, facts, read};
-use layers::superblock::Format;
 use layers::trust::{Trust, Verify};
 use log::{error, info, warn};
 use thiserror::Error;
@@ -66,14 +65,18 @@ pub enum BootError {
 /// Looks at a mounted root and finds the program to start in it; the error is the reason why it can't be entered.
 pub type FindInit<'a> = dyn Fn(&Path) -> Result<PathBuf, String> + 'a;
 
-/// Loads the kernel's driver for images of a format. What goes wrong is its own to tell; the mount then fails.
-pub type LoadDriver<'a> = dyn FnMut(Format) + 'a;
+/// Loads the kernel's drivers for a file system, or, by the name [`VERITY`], for what checks an image's blocks. What goes wrong
+/// is its own to tell; the mount then fails.
+pub type LoadDriver<'a> = dyn FnMut(&'static str) + 'a;
+
+/// The name that dm-verity's modules go by in an initramfs's list.
+pub const VERITY: &str = "verity";
 
 /// What a boot does to the machine.
 pub struct Effects<'a> {
     /// Carries plans out.
     pub host: &'a mut dyn Host,
-    /// Called before images of a format are mounted.
+    /// Called before images are mounted.
     pub load_driver: &'a mut LoadDriver<'a>,
     /// Looks at each root that was mounted.
     pub find_init: &'a FindInit<'a>,
@@ -221,17 +224,20 @@ fn report(
     }
 }
 
-/// The formats of the images that a plan mounts, each once.
-fn formats(plan: &Plan) -> Vec<Format> {
-    let mut formats = Vec::new();
+/// What the images that a plan mounts need drivers for, each once.
+fn drivers(plan: &Plan) -> Vec<&'static str> {
+    let mut drivers = Vec::new();
     for op in &plan.ops {
-        if let Op::MountImage { format, .. } = op
-            && !formats.contains(format)
-        {
-            formats.push(*format);
+        if let Op::MountImage { format, cover, .. } = op {
+            for name in [Some(format.name()), cover.as_ref().map(|_| VERITY)].into_iter().flatten()
+            {
+                if !drivers.contains(&name) {
+                    drivers.push(name);
+                }
+            }
         }
     }
-    formats
+    drivers
 }
 
 /// Whether the first `done` operations brought an /etc upper in line with the images where it was: that stays.
@@ -280,7 +286,7 @@ impl Attempt<'_> {
             }
             let unclaimed =
                 claimed.get_or_insert_with(|| write_records(&plan.claims, effects.host));
-            formats(&plan.plan).into_iter().for_each(&mut effects.load_driver);
+            drivers(&plan.plan).into_iter().for_each(&mut effects.load_driver);
             let Err(failure) = execute(&plan.plan, effects.host) else {
                 return match (effects.find_init)(&self.paths.sysroot) {
                     Ok(init) => {

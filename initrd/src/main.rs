@@ -32,7 +32,6 @@ use layers::{
     machine_id::MachineId,
     plan::boot::Presets,
     policy::Mode,
-    superblock::Format,
     trust::Trust,
 };
 use log::{LevelFilter, error, info};
@@ -120,8 +119,8 @@ fn start(
 
     let find_init =
         |root: &Path| handover::check(root, request.init.as_deref()).map_err(|e| e.to_string());
-    let mut load_driver = |format: Format| {
-        if let Err(error) = modules.load_for_filesystem(format.name()) {
+    let mut load_driver = |name: &'static str| {
+        if let Err(error) = modules.load_for_filesystem(name) {
             error!("{error}");
         }
     };

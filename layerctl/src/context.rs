@@ -18,6 +18,7 @@ use layers::report::{BootReport, WritableMount};
 use layers::scrutiny::WARNING;
 use layers::store::partition::Look;
 use layers::store::{self, lock::Lock, reserve, stage};
+use layers::trust::Verify;
 
 use crate::cli::Place;
 use crate::composing;
@@ -113,7 +114,9 @@ impl Context {
 
     fn read_opened(layout: Layout, report: Option<BootReport>) -> Result<Store, Error> {
         let booted = report.as_ref().map(|report| report.generation);
-        let state = store::read_state(&layout, booted)?;
+        let mut state = store::read_state(&layout, booted)?;
+        let proven = report.as_ref().filter(|report| report.verify != Verify::Off);
+        state.proven = proven.map(|report| report.layers.clone());
         Ok(Store { layout, state, report })
     }
 

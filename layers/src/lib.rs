@@ -42,3 +42,4 @@ pub mod superblock;
 pub mod sys;
 pub mod trigger;
 pub mod trust;
+pub mod verity;

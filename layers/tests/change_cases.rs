@@ -52,6 +52,11 @@ struct CaseState {
     good: Option<GenerationId>,
     ran: Option<GenerationId>,
     booted: Option<GenerationId>,
+    /// The record of the highest versions that were marked good.
+    #[serde(default)]
+    versions: String,
+    /// Layers that are mounted in a boot that asked for signatures.
+    proven: Option<Vec<Name>>,
     /// Starts left, by generation.
     #[serde(default)]
     tries: BTreeMap<String, u8>,
@@ -244,6 +249,8 @@ fn load(case: &Path, layout: &Layout) -> State {
             ran: read.ran,
         },
         booted: read.booted,
+        versions: Some(read.versions.parse().unwrap()),
+        proven: read.proven,
         tries: read.tries.iter().map(|(id, left)| (id.parse().unwrap(), Attempts(*left))).collect(),
         attempts: read.attempts.map(Attempts),
         install: read.install,

@@ -68,6 +68,8 @@ pub struct Artefacts {
     pub layerctl: PathBuf,
     /// PID 1 of the initramfs.
     pub init: PathBuf,
+    /// What puts covers to the test in a guest.
+    pub covered: PathBuf,
     /// The base's tree of files, where the kernel's modules are.
     pub tree: PathBuf,
     /// The base's kernel.
@@ -101,6 +103,7 @@ impl Artefacts {
             base,
             tree: tree.root,
             init: programs.init,
+            covered: programs.covered,
             layerctl: programs.layerctl,
         };
         files::write(&list(workspace), serde_json::to_vec_pretty(&built)?)?;

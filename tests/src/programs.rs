@@ -1,4 +1,4 @@
-//! The two static programs, built into a target directory of their own so that the flag reaches nothing else.
+//! The static programs, built into a target directory of their own so that the flag reaches nothing else.
 
 use crate::process::{self, ProcessError};
 use crate::workspace::Workspace;
@@ -18,26 +18,30 @@ pub struct Programs {
     pub init: PathBuf,
     /// The command.
     pub layerctl: PathBuf,
+    /// What puts covers to the test in a guest: `layers/examples/covered.rs`.
+    pub covered: PathBuf,
 }
 
 impl Programs {
-    /// Builds both with cargo; what is up to date costs a second.
+    /// Builds them with cargo; what is up to date costs a second.
     pub fn build(workspace: &Workspace) -> Result<Self, ProcessError> {
         let target = workspace.target().join("static");
-        let cargo = |profile: &str, package: &str, binary: &str, flags: &str| {
+        let cargo = |profile: &str, package: &str, [kind, name]: [&str; 2], flags: &str| {
             let mut command = process::command("cargo");
             command
                 .args(["build", "--quiet", "--target", TARGET, "--profile", profile])
-                .args(["--package", package, "--bin", binary, "--target-dir"])
+                .args(["--package", package, kind, name, "--target-dir"])
                 .arg(&target)
                 .env("RUSTFLAGS", format!("-C target-feature=+crt-static{flags}"))
                 .current_dir(workspace.root());
             process::show(&mut command)?;
-            Ok(target.join(TARGET).join(profile).join(binary))
+            let directory = if kind == "--example" { "examples" } else { "" };
+            Ok(target.join(TARGET).join(profile).join(directory).join(name))
         };
         Ok(Self {
-            init: cargo("init", "initrd", "layers-init", SMALL)?,
-            layerctl: cargo("release", "layerctl", "layerctl", "")?,
+            init: cargo("init", "initrd", ["--bin", "layers-init"], SMALL)?,
+            layerctl: cargo("release", "layerctl", ["--bin", "layerctl"], "")?,
+            covered: cargo("release", "layers", ["--example", "covered"], "")?,
         })
     }
 }

@@ -6,8 +6,8 @@
 //! boot      init puts itself into the tmpfs on /run: /run/initramfs/shutdown
 //! shutdown  systemd-shutdown binds /proc, /sys, /dev and /run below /run/initramfs, makes that the root and the old root
 //!           /oldroot, and executes /shutdown VERB
-//! here      moves the old /run out of the old root and unmounts all: overlays let go of images, loop devices of the
-//!           state file system, which stands in /run and is the last
+//! here      moves the old /run out of the old root and unmounts all: overlays let go of images, images of dm-verity and loop
+//!           devices, these of the state file system, which stands in /run and is the last
 //! ```
 
 #![expect(clippy::disallowed_methods, reason = "the end of all effects")]
@@ -70,6 +70,7 @@ pub fn run(verb: &OsStr) -> ! {
         error!("{error}");
     }
     let before = Standing::now();
+    loops::keep(&before.verity);
     let left = unmount_all();
     sync();
     let unmounted = before.mounts.len().saturating_sub(left.mounts.len());
@@ -85,17 +86,19 @@ pub fn run(verb: &OsStr) -> ! {
 /// What is mounted and attached.
 struct Standing {
     mounts: Vec<mounts::Mount>,
+    verity: Vec<String>,
     loops: Vec<PathBuf>,
 }
 
 impl Standing {
     fn now() -> Self {
         let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        Self { mounts: mounts::order(mounts::parse(&mountinfo)), loops: loops::attached() }
+        let mounts = mounts::order(mounts::parse(&mountinfo));
+        Self { mounts, verity: loops::verity(), loops: loops::attached() }
     }
 
     fn count(&self) -> usize {
-        self.mounts.len() + self.loops.len()
+        self.mounts.len() + self.verity.len() + self.loops.len()
     }
 
     /// Each with the reason why it is still there.
@@ -103,7 +106,8 @@ impl Standing {
         let mounts = self.mounts.iter().filter_map(|mount| {
             Some(format!("{} ({})", mount.at.display(), take_down(mount).err()?))
         });
-        mounts.chain(self.loops.iter().map(|device| device.display().to_string())).collect()
+        let loops = self.loops.iter().map(|device| device.display().to_string());
+        mounts.chain(self.verity.iter().cloned()).chain(loops).collect()
     }
 }
 
@@ -116,6 +120,7 @@ fn unmount_all() -> Standing {
             // What is in use may not be in the next turn; what is left in the end is told.
             let _ = take_down(mount);
         }
+        loops::remove(&standing.verity);
         loops::detach(&standing.loops);
         let left = Standing::now();
         if left.count() == 0 || left.count() >= standing.count() {

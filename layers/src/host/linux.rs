@@ -2,8 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "carrying out plans is this module's purpose")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use sys_mount::{FilesystemType, Mount, MountFlags, UnmountFlags};
@@ -17,9 +18,11 @@ use crate::machine_id::MachineId;
 use crate::manifest::Verity;
 use crate::plan::{Access, BootName, CopyToBoot, Cover, Overlay, Upper};
 use crate::size::Size;
-use crate::store::{bound, derive, efi, partition, publish, reserve, stage, tree, upper};
+use crate::store::{bound, cover, derive, efi, partition, publish, reserve, stage, tree, upper};
 use crate::superblock::Format;
 use crate::sys::{self, Backing, KernelError};
+
+use super::covered;
 
 /// Carries operations out on this machine. Mounting needs CAP_SYS_ADMIN.
 #[derive(Default)]
@@ -77,7 +80,7 @@ impl<'a> LinuxHost<'a> {
         }
     }
 
-    fn mount_erofs(&mut self, image: &Path, at: &Path) -> Result<(), HostError> {
+    fn mount_erofs(&mut self, image: Image<'_>, at: &Path) -> Result<(), HostError> {
         if self.erofs != Some(Backing::Loop) {
             match mount_image(image, Format::Erofs, Backing::File, at) {
                 Ok(()) if self.erofs.is_some() => return Ok(()),
@@ -114,13 +117,18 @@ impl Host for LinuxHost<'_> {
         at: &Path,
     ) -> Result<(), HostError> {
         make_directory(at)?;
-        if cover.is_some() {
-            return Err(HostError::io("cover", image, io::Error::from(io::ErrorKind::Unsupported)));
+        let Some(cover) = cover else {
+            let image = Image { path: image, file: None };
+            return match format {
+                Format::Squashfs => mount_image(image, format, Backing::Loop, at),
+                Format::Erofs => self.mount_erofs(image, at),
+            };
+        };
+        let file = covered::open(image)?;
+        if format == Format::Erofs && covered::by_file(&file, image, cover)? {
+            return self.mount_erofs(Image { path: image, file: Some(&file) }, at);
         }
-        match format {
-            Format::Squashfs => mount_image(image, format, Backing::Loop, at),
-            Format::Erofs => self.mount_erofs(image, at),
-        }
+        attach(&covered::by_device(&file, image, format, cover)?, at)
     }
 
     fn mount_overlay(&mut self, overlay: &Overlay) -> Result<(), HostError> {
@@ -223,8 +231,8 @@ impl Host for LinuxHost<'_> {
         }
     }
 
-    fn stage_cover(&mut self, image: &Path, _: &Path, _: &Verity) -> Result<(), HostError> {
-        Err(HostError::io("cover", image, io::Error::from(io::ErrorKind::Unsupported)))
+    fn stage_cover(&mut self, image: &Path, tree: &Path, verity: &Verity) -> Result<(), HostError> {
+        cover::stage(image, tree, verity)
     }
 
     fn write_file(&mut self, path: &Path, text: &str) -> Result<(), HostError> {
@@ -292,13 +300,33 @@ impl Host for LinuxHost<'_> {
     }
 }
 
-fn mount_image(image: &Path, format: Format, backing: Backing, at: &Path) -> Result<(), HostError> {
-    let mount = sys::image(image, format, backing)
-        .map_err(|error| kernel(&format!("mount {format}"), image, error))?;
-    sys::attach(&mount, at).map_err(|error| kernel("mount at", at, error))
+/// An image to be mounted.
+#[derive(Clone, Copy)]
+struct Image<'a> {
+    path: &'a Path,
+    /// The open file, where it was looked at: this is mounted, and not what is at the path by then.
+    file: Option<&'a File>,
 }
 
-fn kernel(doing: &str, path: &Path, error: KernelError) -> HostError {
+fn mount_image(
+    image: Image<'_>,
+    format: Format,
+    backing: Backing,
+    at: &Path,
+) -> Result<(), HostError> {
+    let mount = match image.file {
+        Some(file) => sys::open_image(file, image.path, format, backing),
+        None => sys::image(image.path, format, backing),
+    };
+    let mount = mount.map_err(|error| kernel(&format!("mount {format}"), image.path, error))?;
+    attach(&mount, at)
+}
+
+fn attach(mount: &OwnedFd, at: &Path) -> Result<(), HostError> {
+    sys::attach(mount, at).map_err(|error| kernel("mount at", at, error))
+}
+
+pub(super) fn kernel(doing: &str, path: &Path, error: KernelError) -> HostError {
     let detail = if error.log.is_empty() { String::new() } else { format!(" ({})", error.log) };
     HostError::Io { doing: doing.to_owned(), path: path.to_owned(), source: error.source, detail }
 }

@@ -7,6 +7,7 @@
 
 pub mod bound;
 mod copy;
+pub mod cover;
 pub mod derive;
 pub mod discard;
 pub mod efi;

@@ -20,7 +20,7 @@ use crate::plan::change::State;
 use crate::policy::{Dir, Scope};
 use crate::record::RecordError;
 use crate::reset::Reset;
-use crate::trust::SignedManifest;
+use crate::trust::{Floors, SignedManifest};
 
 /// Longest record, manifest or generation that is read, in bytes: 500 layers need a fifth of it.
 const TEXT_MAX: u64 = 1 << 20;
@@ -87,6 +87,11 @@ pub fn read_state(layout: &Layout, booted: Option<GenerationId>) -> Result<State
         let left = attempts(layout, id).and_then(Result::ok).unwrap_or(Attempts(0));
         state.tries.insert(id, left);
     }
+    state.versions = match text(&layout.versions()) {
+        Ok(text) => text.parse().ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Floors::default()),
+        Err(_) => None,
+    };
     state.serial = serial(layout)?;
     state.etc_uppers = etc_uppers(layout)?;
     images(layout, &mut state)?;

@@ -53,24 +53,23 @@ struct LoopConfig {
 pub struct LoopDevice {
     /// Keeps the device attached until it is mounted.
     _device: File,
-    path: PathBuf,
+    number: i32,
 }
 
 impl LoopDevice {
-    /// Attaches `file` read-only. Errors are those of open(2) and of the two ioctls.
-    pub fn attach(file: &Path) -> io::Result<Self> {
-        let backing = File::open(file)?;
+    /// Attaches the open file `backing` read-only: this very file, whatever is at its path by now. `name` is for losetup(8)
+    /// to show. Errors are those of open(2) and of the two ioctls.
+    pub fn attach(backing: &File, name: &Path) -> io::Result<Self> {
         let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
-        let config = config(&backing, file);
+        let config = config(backing, name);
         for _ in 0..ATTEMPTS {
             // SAFETY: LOOP_CTL_GET_FREE takes no argument, and the descriptor is open.
             let number = unsafe { get_free(control.as_raw_fd()) }?;
-            let path = PathBuf::from(format!("/dev/loop{number}"));
-            let device = File::open(&path)?;
+            let device = File::open(path(number))?;
             // SAFETY: `config` is a whole `struct loop_config` that outlives the call; its descriptor is open.
             match unsafe { configure(device.as_raw_fd(), &raw const config) } {
                 Ok(_) => {
-                    return Ok(Self { _device: device, path });
+                    return Ok(Self { _device: device, number });
                 }
                 Err(nix::Error::EBUSY) => {}
                 Err(error) => return Err(error.into()),
@@ -80,8 +79,13 @@ impl LoopDevice {
     }
 
     /// The device's node.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> PathBuf {
+        path(self.number)
+    }
+
+    /// The device's number.
+    pub fn number(&self) -> i32 {
+        self.number
     }
 }
 
@@ -93,10 +97,14 @@ pub fn detach_loop(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn config(backing: &File, file: &Path) -> LoopConfig {
+fn path(number: i32) -> PathBuf {
+    PathBuf::from(format!("/dev/loop{number}"))
+}
+
+fn config(backing: &File, name: &Path) -> LoopConfig {
     let mut file_name = [0; 64];
     // For losetup's eyes only, so the end of the path says most; the last byte stays zero.
-    let text = file.as_os_str().as_encoded_bytes();
+    let text = name.as_os_str().as_encoded_bytes();
     let tail = text.get(text.len().saturating_sub(63)..).unwrap_or_default();
     file_name.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
     LoopConfig {

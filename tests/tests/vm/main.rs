@@ -46,4 +46,6 @@ mod systemd;
 #[cfg(test)]
 mod triggers;
 #[cfg(test)]
+mod verity;
+#[cfg(test)]
 mod writable_faults;

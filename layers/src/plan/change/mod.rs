@@ -13,13 +13,13 @@ use super::{Op, Plan};
 use crate::attempts::Attempts;
 use crate::boot_partition::BootPartition;
 use crate::generation::{self, Generation};
-use crate::id::{Digest, GenerationId};
+use crate::id::{Digest, GenerationId, Name};
 use crate::kernel::{Kernel, KernelFile};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::policy::Policy;
 use crate::scrutiny::InstallPolicy;
-use crate::trust::SignedManifest;
+use crate::trust::{Floors, SignedManifest};
 
 mod base;
 mod boot;
@@ -87,6 +87,10 @@ pub struct State {
     pub manifests: BTreeMap<Digest, Manifest>,
     /// The texts of those that have signatures.
     pub signed: BTreeMap<Digest, SignedManifest>,
+    /// The highest versions that were marked good; `None` where the record cannot be read.
+    pub versions: Option<Floors>,
+    /// The layers that are mounted in this boot, if it asked for signatures.
+    pub proven: Option<Vec<Name>>,
     /// Images that have a hash tree.
     pub trees: BTreeSet<Digest>,
     /// Generations that have an /etc upper.
