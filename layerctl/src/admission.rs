@@ -101,7 +101,7 @@ fn admit_disk(
     let Taken { content, architecture, work } = taken;
     let (tree, format) = match content {
         Content::Tree { path, format } => (path, format),
-        Content::Image { path: inner, superblock } => {
+        Content::Image { path: inner, superblock, verity } => {
             let image = open(&inner, superblock.format)?;
             let contents = look_inside(context, &image)?;
             if lets_users_in(&contents) {
@@ -109,7 +109,8 @@ fn admit_disk(
                 let manifest = manifest(context, path, &root, kind, naming, Some(architecture))?;
                 check_contents(&what, &contents, kind, &manifest.deletes)?;
                 let (size, digest) = hash(context, &inner)?;
-                let manifest = Manifest { format: superblock.format, size, digest, ..manifest };
+                let format = superblock.format;
+                let manifest = Manifest { format, size, digest, verity, ..manifest };
                 return Ok(ImageFile { path: inner, manifest, signed: None, kernel: None });
             }
             // systemd-sysext never shows an extension's root directory, so nobody has looked at its mode.

@@ -187,3 +187,69 @@ fn flipped_bits_are_refused_or_change_nothing() {
     world.write("htop_3.4.toml", &manifest);
     assert!(lint("the whole"));
 }
+
+/// A disk image `htop.raw` with a squashfs and its hash tree, by systemd-repart. Before systemd 255, that took a disk's sectors
+/// for verity's blocks, so the disk has some of 4096 bytes. Gives the root hash that it tells.
+fn with_hash_tree(world: &World) -> String {
+    world.shell("rm -rf repart; mkdir repart");
+    squashfs(world, "htop");
+    let image = world.path("htop.fs");
+    let data = format!(
+        "[Partition]\nType=root\nCopyBlocks={}\nVerity=data\nVerityMatchKey=root\n",
+        image.display()
+    );
+    let hash = "[Partition]\nType=root-verity\nVerity=hash\nVerityMatchKey=root\n";
+    world.write("repart/10-root.conf", data);
+    world.write("repart/11-verity.conf", hash);
+    let said = world.shell(
+        "truncate -s 0 htop.raw; truncate -s 24M htop.raw
+         disk=$(losetup --find --show --sector-size 4096 htop.raw)
+         systemd-repart --empty=force --definitions=repart --dry-run=no $disk >repart.log 2>&1; status=$?
+         losetup --detach $disk; cat repart.log; exit $status",
+    );
+    let is_hash =
+        |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    said.split_whitespace().find(is_hash).expect(&said).to_owned()
+}
+
+/// The value of a key of the only layer's manifest in the store.
+fn in_manifest(world: &World, key: &str) -> Option<String> {
+    let text = world.shell("cat state/layerctl/store/*.toml");
+    let start = format!("{key} = ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&start));
+    line.map(|value| value.trim_matches('"').to_owned())
+}
+
+#[test]
+fn the_hash_tree_of_a_disk_image_is_the_image_s() {
+    let world = World::with_base();
+    extension(&world, "htop", DEBIAN);
+    let root = with_hash_tree(&world);
+    world.done("install htop.raw");
+    assert_eq!(in_manifest(&world, "root"), Some(root.clone()));
+    let salt = in_manifest(&world, "salt").unwrap();
+    assert_eq!(salt.len(), 64, "systemd-repart salts its trees");
+    world.shell(&format!(
+        "cd state/layerctl/store; image=$(basename *.verity .verity)
+         PATH=$PATH:/usr/sbin veritysetup verify $image.img $image.verity {root}"
+    ));
+    let listed = world.run(&["files htop"]);
+    assert!(listed.contains("\n/usr/bin/htop\n"), "{listed}");
+}
+
+#[test]
+fn a_disk_image_whose_files_are_not_its_hash_tree_s_is_refused() {
+    let world = World::with_base();
+    extension(&world, "htop", DEBIAN);
+    with_hash_tree(&world);
+    // Eight bytes behind the beginning of a squashfs image is the time at which it was made.
+    let mut bytes = world.read("htop.raw");
+    let start =
+        (0..bytes.len()).step_by(4096).find(|at| bytes[*at..].starts_with(b"hsqs")).unwrap();
+    bytes[start + 8] ^= 1;
+    world.write("htop.raw", bytes);
+    let refused = world.refused("install htop.raw");
+    assert!(refused.contains("htop.raw is damaged or was changed"), "{refused}");
+    assert!(refused.contains("get or build the disk image again"), "{refused}");
+    assert!(world.shell("ls state/layerctl/store").lines().all(|name| !name.ends_with(".verity")));
+}

@@ -234,8 +234,8 @@ fn race([good, evil]: [&Path; 2], cover: &Cover, directory: &Path, count: u64) {
     let format = format(good);
     let (at, marker) = (directory.join("at"), directory.join("at/marker"));
     fs::create_dir_all(&at).unwrap();
-    let turn = |covered: bool| -> Option<bool> {
-        let mut host = LinuxHost::new();
+    let mut host = LinuxHost::new();
+    let mut turn = |covered: bool| -> Option<bool> {
         if covered {
             host.mount_image(good, format, Some(cover), &at).ok()?;
         } else {

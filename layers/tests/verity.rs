@@ -204,8 +204,8 @@ fn a_tree_enters_the_store_whole_or_not_at_all() {
         Verity { root: other, ..verity.clone() },
         Verity { fsverity: other, ..verity.clone() },
         Verity { data_blocks: 699, ..verity.clone() },
-        Verity { salt: "00".to_owned(), ..verity.clone() },
-        Verity { salt: "0".to_owned(), ..verity.clone() },
+        Verity { salt: "00".to_owned(), ..verity },
+        Verity { salt: "not hex".to_owned(), ..verity },
     ] {
         let error = cover::stage(&data, &tree, &wrong).unwrap_err().to_string();
         assert!(error.contains("/x.img"), "{error}");

@@ -103,8 +103,10 @@ pub(super) enum Purpose {
     Root,
     /// What belongs below /usr.
     Usr,
-    /// Hashes of one of these.
-    Verity,
+    /// The hash tree of a root partition.
+    RootVerity,
+    /// The hash tree of a /usr partition.
+    UsrVerity,
 }
 
 /// A partition of a type that says what it holds.
@@ -114,6 +116,8 @@ pub(super) struct Partition {
     pub(super) purpose: Purpose,
     /// For which architecture, as systemd names it.
     pub(super) architecture: &'static str,
+    /// Its own GUID. Those of a file system and of its hashes are the two halves of the root hash.
+    pub(super) id: u128,
     /// The byte that it begins at.
     pub(super) start: u64,
     /// Its length in bytes.
@@ -252,7 +256,8 @@ fn table(
         }
         taken.push((start, end));
         if let Some((purpose, architecture)) = known(&guid(kind)) {
-            partitions.push(Partition { purpose, architecture, start, length: end - start });
+            let id = mixed(field(entry, 16).ok_or_else(short)?);
+            partitions.push(Partition { purpose, architecture, id, start, length: end - start });
         }
     }
     Ok(partitions)
@@ -263,25 +268,25 @@ fn known(kind: &str) -> Option<(Purpose, &'static str)> {
         let purpose = match kind {
             _ if kind == *root => Purpose::Root,
             _ if kind == *usr => Purpose::Usr,
-            _ if kind == *root_verity || kind == *usr_verity => Purpose::Verity,
+            _ if kind == *root_verity => Purpose::RootVerity,
+            _ if kind == *usr_verity => Purpose::UsrVerity,
             _ => return None,
         };
         Some((purpose, *architecture))
     })
 }
 
-/// A GUID as text: its first three numbers are little-endian.
+/// A GUID as text.
 fn guid(bytes: [u8; 16]) -> String {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-    let order = [d, c, b, a, f, e, h, g].into_iter().chain(rest);
-    let mut text = String::new();
-    for (place, byte) in order.enumerate() {
-        if [4, 6, 8, 10].contains(&place) {
-            text.push('-');
-        }
-        text += &format!("{byte:02x}");
-    }
-    text
+    let digits = format!("{:032x}", mixed(bytes));
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
+/// A GUID as the number that its digits are: the first three of its fields are little-endian on disk.
+fn mixed(bytes: [u8; 16]) -> u128 {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+    u128::from_be_bytes([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
 }
 
 fn crc(bytes: &[u8]) -> u32 {

@@ -3,7 +3,8 @@
 //! ```text
 //! root partition  → its file system, byte for byte    → the store's image
 //! /usr partition  → its files, in a directory usr     → packed anew
-//! verity          → left alone
+//! root verity     → its parameters; the store makes the same tree again
+//! /usr verity     → left alone, since the files are packed anew
 //! ```
 
 #![expect(clippy::disallowed_methods, reason = "reads disk images and writes work files")]
@@ -14,6 +15,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use layers::manifest::Verity;
 use layers::plan::change::Refusal;
 use layers::store::inspect::OpenImage;
 use layers::store::tree;
@@ -25,11 +27,13 @@ use crate::error::Error;
 use crate::work::{Holds, WorkDirectory};
 
 mod gpt;
+mod hash_tree;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use gpt::TableError;
 use gpt::{Partition, Purpose};
+use hash_tree::hash_tree;
 
 /// Where big files may lie for a while (file-hierarchy(7)).
 const PLACE: &str = "/var/tmp";
@@ -55,6 +59,8 @@ pub(crate) enum Content {
         path: PathBuf,
         /// Its superblock.
         superblock: Superblock,
+        /// Of its hash tree, where the disk image has one that init can use.
+        verity: Option<Verity>,
     },
     /// A directory with a directory `usr`.
     Tree {
@@ -76,12 +82,11 @@ pub(crate) fn take(context: &Context, path: &Path) -> Result<Option<Taken>, Erro
     let partitions =
         partitions.map_err(|source| Error::PartitionTable { path: path.to_owned(), source })?;
     let partition = choose(path, &partitions)?;
-    if partitions.iter().any(|partition| partition.purpose == Purpose::Verity) {
-        log::debug!("{}: its verity data are left out", path.display());
-    }
+    let tree = hash_tree(path, &mut file, partition, &partitions)?;
     let work = work_directory(context)?;
     let image = work.join("partition");
-    let superblock = extract(context, path, &mut file, partition, &image)?;
+    let covered = tree.as_ref().map(|tree| tree.length);
+    let superblock = extract(context, path, &mut file, partition, covered, &image)?;
     let content = match partition.purpose {
         Purpose::Usr => {
             let tree = work.join("tree");
@@ -92,7 +97,10 @@ pub(crate) fn take(context: &Context, path: &Path) -> Result<Option<Taken>, Erro
             spinner.finish_and_clear();
             Content::Tree { path: tree, format: superblock.format }
         }
-        Purpose::Root | Purpose::Verity => Content::Image { path: image, superblock },
+        Purpose::Root | Purpose::RootVerity | Purpose::UsrVerity => {
+            let verity = tree.map(|tree| tree.verity(context, path, &image)).transpose()?;
+            Content::Image { path: image, superblock, verity }
+        }
     };
     Ok(Some(Taken { content, architecture: partition.architecture, work }))
 }
@@ -111,8 +119,9 @@ pub(crate) fn unpack(context: &Context, image: &OpenImage, work: &Path) -> Resul
 /// The partition for this machine, else the only one. Where there is a root and a /usr, neither is the whole.
 fn choose<'a>(path: &Path, partitions: &'a [Partition]) -> Result<&'a Partition, Refusal> {
     let native = admission::native_architecture();
-    let candidates: Vec<&Partition> =
-        partitions.iter().filter(|partition| partition.purpose != Purpose::Verity).collect();
+    let has_files =
+        |partition: &&Partition| matches!(partition.purpose, Purpose::Root | Purpose::Usr);
+    let candidates: Vec<&Partition> = partitions.iter().filter(has_files).collect();
     let own: Vec<&Partition> =
         candidates.iter().copied().filter(|partition| partition.architecture == native).collect();
     let chosen = match (own.as_slice(), candidates.as_slice()) {
@@ -130,12 +139,14 @@ fn choose<'a>(path: &Path, partitions: &'a [Partition]) -> Result<&'a Partition,
     })
 }
 
-/// Copies a partition's file system into the new file `to`, without what is behind it in the partition.
+/// Copies a partition's file system into the new file `to`, without what is behind it in the partition; where a hash tree
+/// is about more than that, as much as it is about.
 fn extract(
     context: &Context,
     path: &Path,
     file: &mut File,
     partition: &Partition,
+    covered: Option<u64>,
     to: &Path,
 ) -> Result<Superblock, Error> {
     let failed = |error| Error::io("read", path, error);
@@ -143,7 +154,7 @@ fn extract(
     let superblock = Superblock::parse(&head, partition.length)
         .map_err(|source| Error::Partition { path: path.to_owned(), source })?;
     let whole = superblock.bytes.checked_next_multiple_of(BLOCK).unwrap_or(superblock.bytes);
-    let length = whole.min(partition.length);
+    let length = covered.unwrap_or(whole).min(partition.length);
     let bar = context.ui.bar("taking the partition out", length);
     file.seek(SeekFrom::Start(partition.start)).map_err(failed)?;
     let mut image = File::create_new(to).map_err(|error| Error::io("create", to, error))?;

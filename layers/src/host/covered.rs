@@ -13,6 +13,8 @@
 //! is left in /run/udev/data: so the rules of device-mapper and of systemd (10-dm.rules, 99-systemd.rules) take it for one that
 //! somebody else is at work with, and neither probe nor announce it.
 
+#![expect(clippy::disallowed_methods, reason = "opens what is mounted")]
+
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
