@@ -317,7 +317,7 @@ impl Attempt<'_> {
         }
         let scope = generation.writable.etc.scope;
         let upper = self.layout.upper(Dir::Etc, self.id, scope).join("upper");
-        match derive::foreign(&upper, FOREIGN_MAX) {
+        match derive::foreign(&upper, FOREIGN_MAX, generation.writable.etc.audit) {
             Ok(notes) => notes.iter().map(|note| format!("{}: {}", note.path, note.what)).collect(),
             Err(error) => vec![format!("/etc: {error}")],
         }

@@ -28,12 +28,13 @@ pub(crate) fn check(
     dry_run: bool,
 ) -> Result<(), Error> {
     let mut lines: Vec<String> = Vec::new();
+    let required = inspection::grants::required(context, &store.layout)?;
     for composition in &decision.compositions {
         let stack = stack(composition, decision, &store.state, &store.layout)?;
         if dry_run && stack.images().any(|image| !image.path.exists()) {
             continue;
         }
-        for line in inspection::check_stack(context, &store.state, table, &stack)? {
+        for line in inspection::check_stack(context, &store.state, table, &stack, required)? {
             if !lines.contains(&line) {
                 lines.push(line);
             }

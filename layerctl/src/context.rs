@@ -220,7 +220,13 @@ impl Context {
         decide: impl FnOnce(&mut Store) -> Result<Decision, Error>,
     ) -> Result<Outcome, Error> {
         let layout = store::open(&self.mount_point())?;
-        let _lock = if dry_run { None } else { Some(Lock::acquire(&layout)?) };
+        let lock = if dry_run { None } else { Some(Lock::acquire(&layout)?) };
+        if let Some(lock) = &lock
+            && lock.shut_out_others(&layout)?
+        {
+            let top = layout.top().display();
+            self.ui.warn(&format!("others than root could enter {top}: it has mode 0700 again"));
+        }
         // Without the report nobody knows which generation runs, and cleanup would not keep it.
         let mut store = Self::read_opened(layout, self.report()?)?;
         store.state.boot = partition(self)?;

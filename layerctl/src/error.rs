@@ -146,6 +146,14 @@ pub(crate) enum Error {
         /// Which.
         capability: Capability,
     },
+    /// The process may not do what a command has to.
+    #[error("layerctl {verb} needs {}, which this process does not have", capabilities(.missing))]
+    Rights {
+        /// The command.
+        verb: &'static str,
+        /// What it lacks.
+        missing: Vec<Capability>,
+    },
     /// A package manager, or what it ran, failed.
     #[error("{program} failed:{said}")]
     PackageManager {
@@ -199,6 +207,10 @@ pub(crate) enum Error {
     /// A table of triggers is not understood.
     #[error(transparent)]
     Triggers(TableError),
+}
+
+fn capabilities(missing: &[Capability]) -> String {
+    missing.iter().map(Capability::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// How far a plan had come that stopped.
@@ -323,6 +335,9 @@ impl Error {
             )),
             Self::Recipe { .. } => Some("see what may stand in it: docs/build.md".into()),
             Self::Capability { .. } => Some("run it as root: sudo layerctl …".into()),
+            Self::Rights { verb, .. } => Some(format!(
+                "run it as root: sudo layerctl {verb} …; in a container or service, add the capability"
+            )),
             Self::Initramfs(error) => initramfs_hint(error),
             Self::Uki(error) => Some(uki_hint(error).into()),
             Self::Repository(error) => Some(error.hint()),

@@ -31,6 +31,7 @@ mod program;
 mod repo;
 mod requests;
 mod resolve;
+mod rights;
 mod sandbox;
 mod seal;
 mod source;

@@ -5,6 +5,7 @@
 //! mode = "persistent"      # or "frozen", "ephemeral"
 //! scope = "generation"     # or "shared"
 //! keep = ["/etc/machine-id", "/etc/ssh/ssh_host_*"]
+//! audit = false            # or true: boots report changes of sudoers, pam.d and the like
 //!
 //! [writable.var]
 //! bind = ["/var/lib/containers"]

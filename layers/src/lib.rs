@@ -17,6 +17,7 @@ pub mod entry;
 pub mod etc;
 pub mod exec;
 pub mod generation;
+pub mod grants;
 pub mod host;
 pub mod id;
 pub mod intent;

@@ -95,6 +95,9 @@ pub struct EtcPolicy {
     /// Absolute paths that survive a wipe and an ephemeral boot; the last component may end in `*`.
     #[serde(deserialize_with = "in_etc")]
     pub keep: Vec<String>,
+    /// Whether each boot reports what the upper changes of the files that decide who may do what.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub audit: bool,
     /// The size of the tmpfs of a boot that is not persistent; without, all directories share one of half of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
@@ -151,7 +154,7 @@ pub struct Policy {
 impl Default for EtcPolicy {
     fn default() -> Self {
         let keep = ["/etc/machine-id", "/etc/ssh/ssh_host_*"].map(str::to_owned).to_vec();
-        Self { mode: Mode::default(), scope: Scope::default(), keep, size: None }
+        Self { mode: Mode::default(), scope: Scope::default(), keep, audit: false, size: None }
     }
 }
 

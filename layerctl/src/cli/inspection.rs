@@ -30,6 +30,9 @@ pub(crate) struct Lint {
     /// An image file, or the name of an installed layer
     #[arg(value_name = "IMAGE|NAME")]
     pub(crate) image: String,
+    /// Print what the layer has that somebody has to stand for: the lines of `grants` in its manifest
+    #[arg(long)]
+    pub(crate) grants: bool,
     #[command(flatten)]
     pub(crate) naming: Naming,
     #[command(flatten)]

@@ -18,12 +18,18 @@ use crate::admission::{self, Examined, Naming};
 use crate::cli::Lint;
 use crate::context::{Context, Outcome, Store};
 use crate::error::Error;
-use crate::inspection::{self, Member};
+use crate::inspection::{self, Inspected, Member, grants};
 use crate::triggers::Table;
 use crate::ui::{self, Colour, Ui};
 
 /// What a finding is called that is about the manifest and its image.
 const MANIFEST: &str = "manifest";
+
+/// What a finding is called that no grant makes right.
+const FLAWS: &str = "flaws";
+
+/// What a finding is called that a signed grant would make right.
+const GRANTS: &str = "grants";
 
 /// The most paths that one line lists; JSON has all.
 const LISTED: usize = 10;
@@ -52,6 +58,16 @@ struct FindingView {
     hint: Option<String>,
 }
 
+/// What somebody has to stand for, in JSON.
+#[derive(Serialize)]
+struct GrantsView {
+    schema: u32,
+    /// `name version`.
+    title: String,
+    /// The lines of `grants` in the manifest.
+    grants: Vec<String>,
+}
+
 impl FindingView {
     fn refused(check: &'static str, refusal: Refusal) -> Self {
         let Refusal { what, hint } = refusal;
@@ -78,8 +94,17 @@ pub(super) fn run(args: &Lint, context: &Context) -> Result<Outcome, Error> {
     let mut findings: Vec<FindingView> =
         refusals.into_iter().map(|refusal| FindingView::refused(MANIFEST, refusal)).collect();
     if manifest.kind == Kind::Layer {
+        let inspected = inspect(context, store.as_ref(), &path, &manifest)?;
+        if args.grants {
+            return print_grants(args, context, &manifest, &inspected);
+        }
         findings.extend(misfits(store.as_ref(), &manifest, &policy));
-        findings.extend(overlaps(context, store.as_ref(), &path, &manifest, &policy)?);
+        findings.extend(overlaps(&inspected, &policy));
+        let required = match &store {
+            Some(store) => grants::required(context, &store.layout)?,
+            None => false,
+        };
+        findings.extend(ungranted(&inspected, &manifest, required));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.reaction));
     let good = findings.iter().all(|finding| finding.reaction != Reaction::Refuse);
@@ -117,14 +142,13 @@ fn misfits(store: Option<&Store>, layer: &Manifest, policy: &InstallPolicy) -> V
     change::misfits(&store.state, layer).into_iter().map(view).collect()
 }
 
-/// What its files are, and what they do to those of the base and of the layers that boot next.
-fn overlaps(
+/// Looks at a layer over the base and the layers that boot next; it is the last of the stack.
+fn inspect(
     context: &Context,
     store: Option<&Store>,
     path: &Path,
     layer: &Manifest,
-    policy: &InstallPolicy,
-) -> Result<Vec<FindingView>, Error> {
+) -> Result<Inspected, Error> {
     let below = store.map(|store| stack_of(store, store.state.start().ok())).unwrap_or_default();
     let mut members: Vec<Member> = below
         .iter()
@@ -138,7 +162,12 @@ fn overlaps(
         .collect();
     members.push(Member { path, format: layer.format, manifest: layer });
     let own = members.len() - 1;
-    let inspected = inspection::inspect(context, &Table::built_in()?, &members)?;
+    inspection::inspect(context, &Table::built_in()?, &members, &|place| place == own)
+}
+
+/// What its files are, and what they do to those below.
+fn overlaps(inspected: &Inspected, policy: &InstallPolicy) -> Vec<FindingView> {
+    let own = inspected.stack.len().saturating_sub(1);
     let findings = inspected.findings.iter().filter(|finding| finding.image == own);
     let view = |finding: &layers::overlap::Finding| {
         let reaction = finding.subject.reaction(policy);
@@ -150,7 +179,46 @@ fn overlaps(
             hint: (reaction == Reaction::Refuse).then(|| hint(finding.subject)),
         }
     };
-    Ok(findings.map(view).collect())
+    findings.map(view).collect()
+}
+
+/// What no layer may have and, where signatures are `required`, what its manifest does not grant.
+fn ungranted(inspected: &Inspected, manifest: &Manifest, required: bool) -> Vec<FindingView> {
+    let mut views = Vec::new();
+    for judgement in inspected.judgements.values() {
+        let flaws = grants::flaws(&manifest.title(), &judgement.flaws);
+        views.extend(flaws.map(|refusal| FindingView::refused(FLAWS, refusal)));
+        let missing = required.then(|| grants::missing(manifest, judgement)).flatten();
+        views.extend(missing.map(|refusal| FindingView::refused(GRANTS, refusal)));
+    }
+    views
+}
+
+/// The lines of a manifest's `grants`.
+fn print_grants(
+    args: &Lint,
+    context: &Context,
+    manifest: &Manifest,
+    inspected: &Inspected,
+) -> Result<Outcome, Error> {
+    let title = manifest.title();
+    for judgement in inspected.judgements.values() {
+        if let Some(refusal) = grants::flaws(&title, &judgement.flaws) {
+            return Err(refusal.into());
+        }
+        let grants: Vec<String> = judgement.needs.iter().map(ToString::to_string).collect();
+        if args.reading.json {
+            context.ui.json(&GrantsView { schema: ui::SCHEMA, title: title.clone(), grants })?;
+        } else {
+            let quoted = |line: &String| format!("    {},\n", toml::Value::from(line.as_str()));
+            let lines: String = grants.iter().map(quoted).collect();
+            context.ui.data(match lines.as_str() {
+                "" => "grants = []\n".to_owned(),
+                lines => format!("grants = [\n{lines}]\n"),
+            })?;
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 fn hint(subject: Subject) -> String {

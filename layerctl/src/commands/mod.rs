@@ -3,6 +3,7 @@
 use crate::cli::{Base, Boot, Command, Set};
 use crate::context::{Context, Outcome};
 use crate::error::Error;
+use crate::rights;
 
 mod base;
 mod boot;
@@ -41,6 +42,7 @@ mod which;
 
 /// Does what the command line says.
 pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error> {
+    rights::check(command)?;
     match command {
         Command::Init(args) => init::run(args, context),
         Command::Base(Base::Import(args)) => base::import(args, context),

@@ -13,6 +13,7 @@ use layers::links::Glibc;
 use layers::manifest::{ANY_ARCHITECTURE, Kind, Links};
 use layers::os::{self, Fits};
 use layers::plan::change::Refusal;
+use layers::store::inspect;
 use object::ReadCache;
 use rustix::fs::{Mode, OFlags};
 
@@ -215,16 +216,16 @@ fn text(root: &Path, path: &str) -> Result<Option<String>, Error> {
 
 /// The bytes of a file in an image; none where there is no such file. A link is not followed: it may lead out of the image.
 fn bytes(root: &Path, path: &str) -> Result<Option<Vec<u8>>, Error> {
-    let path: PathBuf = root.join(path);
-    let failed = |error| Error::io("read", &path, error);
-    match fs::symlink_metadata(&path) {
+    let at: PathBuf = root.join(path);
+    let failed = |error| Error::io("read", &at, error);
+    match fs::symlink_metadata(&at) {
         Ok(metadata) if metadata.is_file() => {}
         Ok(_) => return Ok(None),
         Err(error) if is_absence(&error) => return Ok(None),
         Err(error) => return Err(failed(error)),
     }
+    let Some(file) = inspect::open_inside(root, path).map_err(failed)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    let file = File::open(&path).map_err(failed)?;
     file.take(TEXT_MAX).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(bytes))
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use layers::generation::Generation;
+use layers::grants::Judgement;
 use layers::id::Name;
 use layers::manifest::{Kind, Manifest};
 use layers::overlap::{self, Finding, Image, Node, Subject};
@@ -22,6 +23,8 @@ use crate::error::Error;
 use crate::triggers::{Stack, StackImage, Table};
 
 pub(crate) mod entries;
+pub(crate) mod grants;
+mod survey;
 #[cfg(test)]
 mod tests;
 pub(crate) mod versions;
@@ -56,27 +59,38 @@ impl<'a> Member<'a> {
 }
 
 /// A stack and what was found in it.
+#[derive(Default)]
 pub(crate) struct Inspected {
     /// The images, bottom first.
     pub(crate) stack: Vec<Image>,
     /// What was found.
     pub(crate) findings: Vec<Finding>,
+    /// What somebody has to stand for, of the layers that were looked at for it, by their places in the stack.
+    pub(crate) judgements: BTreeMap<usize, Judgement>,
 }
 
 /// Checks the layers of a stack before it becomes a generation's: gives what people are to be told, or refuses. What
-/// the generation that a change starts from has already is not judged again.
+/// the generation that a change starts from has already is not judged again. Where signatures are `required`, a layer needs a
+/// grant for what it has.
 pub(crate) fn check_stack(
     context: &Context,
     state: &State,
     table: &Table,
     stack: &Stack,
+    required: bool,
 ) -> Result<Vec<String>, Error> {
     let known = Known::new(state, stack);
     if (0..=stack.layers.len()).all(|place| (0..place).all(|other| known.are(place, other))) {
         return Ok(Vec::new());
     }
     let members: Vec<Member> = stack.images().map(Member::of).collect();
-    let mut inspected = inspect(context, table, &members)?;
+    let new = |place| !known.are(place, place);
+    let mut inspected = inspect(context, table, &members, &new)?;
+    for (place, judgement) in &inspected.judgements {
+        if let Some(member) = members.get(*place) {
+            grants::check(member.manifest, judgement, required)?;
+        }
+    }
     inspected
         .findings
         .retain(|finding| !known.are(finding.image, finding.other.unwrap_or(finding.image)));
@@ -131,11 +145,13 @@ fn judge(inspected: &Inspected, policy: &InstallPolicy) -> Result<Vec<String>, R
     Err(Refusal::new(texts.join("; "), hint))
 }
 
-/// Looks at images over each other, bottom first. What the table of triggers makes anew over the union is left out.
+/// Looks at images over each other, bottom first. What the table of triggers makes anew over the union is left out. Those of the
+/// layers whose place is `new` are looked at for what needs a grant, with all that they have.
 pub(crate) fn inspect(
     context: &Context,
     table: &Table,
     members: &[Member],
+    new: &dyn Fn(usize) -> bool,
 ) -> Result<Inspected, Error> {
     let spinner = context.ui.spinner("looking at what layers share");
     let opened: Vec<OpenImage> = members
@@ -144,9 +160,32 @@ pub(crate) fn inspect(
         .collect::<Result<_, _>>()?;
     let roots: Vec<(&Path, &Manifest)> =
         opened.iter().zip(members).map(|(image, it)| (image.root(), it.manifest)).collect();
-    let inspected = inspect_roots(table, &roots)?;
+    let judgements = judgements(&roots, new)?;
+    let endless = judgements.values().any(|judgement| judgement.endless);
+    let inspected = match endless {
+        true => Inspected { judgements, ..Inspected::default() },
+        false => Inspected { judgements, ..inspect_roots(table, &roots)? },
+    };
     spinner.finish_and_clear();
     Ok(inspected)
+}
+
+/// What needs a grant in the layers whose place is `new`.
+fn judgements(
+    roots: &[(&Path, &Manifest)],
+    new: &dyn Fn(usize) -> bool,
+) -> Result<BTreeMap<usize, Judgement>, Error> {
+    let mut judgements = BTreeMap::new();
+    for (place, (root, manifest)) in roots.iter().enumerate() {
+        if manifest.kind != Kind::Layer || !new(place) {
+            continue;
+        }
+        let below: Vec<&Path> = roots.iter().take(place).map(|(root, _)| *root).collect();
+        let entries = survey::entries(root)?;
+        let ground = survey::ground(&below, &entries)?;
+        judgements.insert(place, layers::grants::judge(manifest.name.as_str(), &entries, &ground));
+    }
+    Ok(judgements)
 }
 
 /// As [`inspect`], for directories.
@@ -183,7 +222,7 @@ fn inspect_roots(table: &Table, roots: &[(&Path, &Manifest)]) -> Result<Inspecte
         }
     }
     let findings = overlap::examine(&stack, &different);
-    Ok(Inspected { stack, findings })
+    Ok(Inspected { stack, findings, judgements: BTreeMap::new() })
 }
 
 fn image(manifest: &Manifest) -> Image {

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::lgetxattr;
+use rustix::fs::{Mode, OFlags, ResolveFlags, lgetxattr, openat2};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -17,6 +17,9 @@ use crate::sys::{self, Backing, KernelError};
 
 /// The unit that marks a boot good; a base without it would use up the attempts of each generation.
 pub const MARK_GOOD: &str = "usr/lib/systemd/system/layerctl-mark-good.service";
+
+/// The most that is read of an os-release, in bytes; a real one has 500.
+const OS_RELEASE_MAX: u64 = 1 << 20;
 
 /// Why an image cannot be looked into.
 #[derive(Debug, Error)]
@@ -92,12 +95,14 @@ impl OpenImage {
         &self.root
     }
 
-    /// What it holds.
+    /// What it holds. An image in which a directory is at two places is refused: it could go on without end.
     pub fn contents(&self) -> Result<Contents, InspectError> {
-        tree(&self.root).map_err(|(inside, source)| InspectError::Read {
-            path: self.path.clone(),
-            inside: Path::new("/").join(inside.strip_prefix(&self.root).unwrap_or(&inside)),
-            source,
+        read_tree(&self.root, &mut Some(BTreeSet::new())).map_err(|(inside, source)| {
+            InspectError::Read {
+                path: self.path.clone(),
+                inside: Path::new("/").join(inside.strip_prefix(&self.root).unwrap_or(&inside)),
+                source,
+            }
         })
     }
 }
@@ -109,6 +114,35 @@ pub fn image(path: &Path, format: Format) -> Result<Contents, InspectError> {
 
 /// Reads what a directory tree holds.
 pub fn tree(root: &Path) -> Result<Contents, (PathBuf, io::Error)> {
+    read_tree(root, &mut None)
+}
+
+/// Opens a regular file in a tree for reading, none where something else is there. Links are followed as if the tree were the
+/// root, and a pipe in the file's place is not waited for.
+pub fn open_inside(root: &Path, path: &str) -> io::Result<Option<fs::File>> {
+    let top = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, top, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let nothing = [Errno::LOOP, Errno::NXIO, Errno::NODEV, Errno::NOENT, Errno::NOTDIR];
+    // What it is comes first: opening a device does something.
+    let look = OFlags::PATH | OFlags::CLOEXEC;
+    let found = match openat2(&root, path, look, Mode::empty(), resolve) {
+        Ok(found) => fs::File::from(found),
+        Err(error) if nothing.contains(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !found.metadata()?.is_file() {
+        return Ok(None);
+    }
+    Ok(Some(openat2(&root, path, flags, Mode::empty(), resolve)?.into()))
+}
+
+/// `seen` are the directories that were met, where they are counted.
+fn read_tree(
+    root: &Path,
+    seen: &mut Option<BTreeSet<u64>>,
+) -> Result<Contents, (PathBuf, io::Error)> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| (path, error)
@@ -119,6 +153,13 @@ pub fn tree(root: &Path) -> Result<Contents, (PathBuf, io::Error)> {
     };
     let mut todo = vec![root.to_owned()];
     while let Some(directory) = todo.pop() {
+        if let Some(seen) = seen {
+            let inode = fs::metadata(&directory).map_err(at(&directory))?.ino();
+            if !seen.insert(inode) {
+                let twice = io::Error::other("the directory is at another place too");
+                return Err(at(&directory)(twice));
+            }
+        }
         if is_opaque(&directory).map_err(at(&directory))? {
             contents.deletes.push(inside(root, &directory));
         }
@@ -179,16 +220,11 @@ fn is_absence(error: &io::Error) -> bool {
 /// The first text of an os-release(5) that there is. A link that leads nowhere, or a file that is no text, is none.
 fn os_release(root: &Path) -> io::Result<Option<String>> {
     for path in ["usr/lib/os-release", "etc/os-release"] {
-        match fs::read(root.join(path)) {
-            Ok(bytes) => {
-                if let Ok(text) = String::from_utf8(bytes) {
-                    return Ok(Some(text));
-                }
-            }
-            Err(error) if is_absence(&error) => {}
-            Err(error)
-                if [Some(libc::EISDIR), Some(libc::ELOOP)].contains(&error.raw_os_error()) => {}
-            Err(error) => return Err(error),
+        let Some(file) = open_inside(root, path)? else { continue };
+        let mut bytes = Vec::new();
+        file.take(OS_RELEASE_MAX).read_to_end(&mut bytes)?;
+        if let Ok(text) = String::from_utf8(bytes) {
+            return Ok(Some(text));
         }
     }
     Ok(None)

@@ -1,7 +1,8 @@
 //! The lock that a change holds from before it reads the store until it has published.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -43,5 +44,18 @@ impl Lock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
+    }
+
+    /// Takes from everybody but its owner what they may do with the store, and tells whether that was anything: images and old
+    /// uppers have set-user-ID programs and keys in them.
+    pub fn shut_out_others(&self, layout: &Layout) -> Result<bool, StoreError> {
+        let top = layout.top();
+        let failed = |error| StoreError::io("close to others", top, error);
+        let mode = fs::metadata(top).map_err(failed)?.mode() & 0o7777;
+        if mode & 0o077 == 0 {
+            return Ok(false);
+        }
+        fs::set_permissions(top, Permissions::from_mode(0o700)).map_err(failed)?;
+        Ok(true)
     }
 }

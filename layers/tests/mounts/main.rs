@@ -18,5 +18,6 @@ mod images;
 mod interrupted;
 mod machine;
 mod namespace;
+mod offline;
 mod stack;
 mod writable;
