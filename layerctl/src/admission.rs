@@ -7,13 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
+use layers::exec::HostError;
 use layers::id::Digest;
 use layers::manifest::{Kind, Links, Manifest};
 use layers::os::Os;
 use layers::plan::change::{ImageFile, Refusal, State};
 use layers::store::inspect::{Contents, OpenImage};
-use layers::store::{read, stage};
+use layers::store::stage;
 use layers::superblock::{Format, Superblock, SuperblockError};
+use layers::trust::Verify;
 
 use crate::cli;
 use crate::context::Context;
@@ -22,11 +24,15 @@ use crate::disk::{self, Content, Taken};
 use crate::error::Error;
 use crate::packing::{self, Recipe};
 use crate::source::SourceTree;
+use crate::trust::Guard;
 
 mod description;
+mod sidecar;
 
 pub(crate) use description::native_architecture;
 use description::{Root, manifest};
+pub(crate) use sidecar::{Sidecar, signatures_path};
+use sidecar::{check_naming, check_sidecar};
 
 /// Directories that a base must have, since its root is read-only: what is mounted there, now or by systemd.
 const MOUNT_POINTS: [&str; 8] = ["dev", "etc", "home", "proc", "run", "sys", "tmp", "var"];
@@ -51,16 +57,32 @@ impl From<&cli::Naming> for Naming {
 
 /// Looks at the image file at `path` and gives it with its manifest: the one beside it, the one that the store has
 /// for the same bytes, or one made from the file's name and contents. Of a disk image it takes the partition that has the
-/// files; the path that it gives is then another one.
+/// files; the path that it gives is then another one. Whether it is signed as `guard` asks comes before all else; what is
+/// copied afterwards has the digest that was signed, whatever becomes of the file.
 pub(crate) fn admit(
     context: &Context,
+    guard: &Guard,
     state: &State,
     path: &Path,
     kind: Kind,
     naming: &Naming,
 ) -> Result<ImageFile, Error> {
+    let mut found = Sidecar::beside(path);
+    if guard.verify() != Verify::Off {
+        let read = found?;
+        sidecar::check(guard, path, read.as_ref())?;
+        found = Ok(read);
+    }
     match superblock(context, path)? {
-        Opened::Image(superblock) => admit_image(context, state, path, kind, naming, superblock),
+        Opened::Image(superblock) => {
+            admit_image(context, state, path, kind, naming, superblock, found?)
+        }
+        // A signature over its manifest says nothing of the files that are taken out of it.
+        Opened::Disk(_) if guard.verify() == Verify::Require => {
+            let what = format!("{} is a disk image: what is in it is not signed", path.display());
+            let hint = "make a layer of its files, and sign that: layerctl build, layerctl sign";
+            Err(Refusal::new(what, hint).into())
+        }
         Opened::Disk(taken) => admit_disk(context, path, kind, naming, taken),
     }
 }
@@ -147,16 +169,15 @@ fn admit_image(
     kind: Kind,
     naming: &Naming,
     superblock: Superblock,
+    found: Option<Sidecar>,
 ) -> Result<ImageFile, Error> {
     let size = fs::metadata(path).map_err(|error| Error::io("open", path, error))?.len();
-    let known = match sidecar(path)? {
-        Some(manifest) => {
-            check_sidecar(path, &manifest, &superblock, size)?;
-            check_naming(path, naming, &manifest)?;
-            Some(manifest)
-        }
-        None => None,
-    };
+    if let Some(Sidecar { manifest, .. }) = &found {
+        check_sidecar(path, manifest, &superblock, size)?;
+        check_naming(path, naming, manifest)?;
+    }
+    let signed = found.as_ref().and_then(Sidecar::signed);
+    let known = found.map(|sidecar| sidecar.manifest);
     let digest = match &known {
         Some(manifest) => manifest.digest,
         None => hash(context, path)?.1,
@@ -166,12 +187,15 @@ fn admit_image(
         && known.as_ref().is_none_or(|manifest| manifest == stored)
         && agrees(naming, stored)
     {
-        return Ok(ImageFile {
-            path: path.to_owned(),
-            manifest: stored.clone(),
-            signed: None,
-            kernel: None,
-        });
+        let manifest = stored.clone();
+        return Ok(ImageFile { path: path.to_owned(), manifest, signed, kernel: None });
+    }
+    // Where a signature says which bytes they are, the kernel is not to look at others.
+    if signed.is_some() {
+        let is = hash(context, path)?.1;
+        if is != digest {
+            return Err(HostError::Digest { path: path.to_owned(), is, want: digest }.into());
+        }
     }
     let image = open(path, superblock.format)?;
     let contents = look_inside(context, &image)?;
@@ -190,7 +214,7 @@ fn admit_image(
     };
     check_contents(&what, &contents, manifest.kind, &manifest.deletes)?;
     check_claims(&what, &manifest, &contents)?;
-    Ok(ImageFile { path: path.to_owned(), manifest, signed: None, kernel: None })
+    Ok(ImageFile { path: path.to_owned(), manifest, signed, kernel: None })
 }
 
 /// An image file as it is, with all that speaks against it at once.
@@ -218,8 +242,8 @@ pub(crate) fn examine(context: &Context, path: &Path, naming: &Naming) -> Result
     let contents = look_inside(context, &image)?;
     let what = path.display().to_string();
     let mut refusals = Vec::new();
-    let manifest = match sidecar(path)? {
-        Some(manifest) => {
+    let manifest = match Sidecar::beside(path)? {
+        Some(Sidecar { manifest, .. }) => {
             refusals.extend(check_sidecar(path, &manifest, &superblock, size).err());
             let described = describe::identity(image.root(), manifest.kind, Some(&manifest.name))?;
             refusals.extend(check_described(&what, &manifest, &contents, &described).err());
@@ -252,50 +276,6 @@ fn kind(contents: &Contents) -> Kind {
 /// Where the manifest of an image file lies: beside it, ending in `.toml`.
 pub(crate) fn sidecar_path(image: &Path) -> PathBuf {
     image.with_extension("toml")
-}
-
-fn sidecar(image: &Path) -> Result<Option<Manifest>, Error> {
-    let path = sidecar_path(image);
-    match fs::metadata(&path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("open", &path, error)),
-    }
-    let manifest = read::manifest(&path).map_err(|why| {
-        let hint = "build the image again, or move the file away to go by the image's own name";
-        Refusal::new(format!("the manifest {} {why}", path.display()), hint)
-    })?;
-    Ok(Some(manifest))
-}
-
-/// The manifest belongs to this file as far as can be told without reading all of it.
-fn check_sidecar(
-    path: &Path,
-    manifest: &Manifest,
-    superblock: &Superblock,
-    size: u64,
-) -> Result<(), Refusal> {
-    let claim = if manifest.size != size {
-        format!("{} bytes, the file has {size}", manifest.size)
-    } else if manifest.format != superblock.format {
-        format!("{}, the file is {}", manifest.format, superblock.format)
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::new(
-        format!("{} says {claim}", sidecar_path(path).display()),
-        "the image is cut off or the manifest belongs to another one: get or build both again",
-    ))
-}
-
-fn check_naming(path: &Path, naming: &Naming, manifest: &Manifest) -> Result<(), Refusal> {
-    if agrees(naming, manifest) {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        format!("{} says that it is {}", sidecar_path(path).display(), manifest.title()),
-        "leave --name and --version out, or build the image again with them",
-    ))
 }
 
 /// Whether the command line says nothing else than the manifest.

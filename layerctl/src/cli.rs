@@ -14,6 +14,7 @@ mod inspection;
 mod install;
 mod packages;
 mod repo;
+mod sign;
 mod start;
 mod uki;
 mod writable;
@@ -23,6 +24,10 @@ pub(crate) use inspection::{Allowing, Choice, Diff, Files, Lint, Which};
 pub(crate) use install::{Install, Uninstall};
 pub(crate) use packages::{Override, OverrideReset, PackageSources};
 pub(crate) use repo::{Repo, RepoAdd, RepoIndex, RepoRefresh, RepoRemove, Search, Upgrade};
+pub(crate) use sign::{
+    Downgrade, DowngradeAllow, DowngradeReset, Key, KeyGenerate, Password, Sign, TrustRequire,
+    TrustRevoke, TrustVerb, VerifyArgs,
+};
 pub(crate) use start::{Boot, BootSync, Kargs};
 pub(crate) use uki::Uki;
 pub(crate) use writable::{
@@ -48,6 +53,10 @@ pub(crate) struct Cli {
     /// [default: as /etc/layerctl/layerctl.toml says, else /boot, /efi or /boot/efi; none with --root]
     #[arg(long, global = true, value_name = "DIR|none", help_heading = "Options of every command")]
     pub(crate) boot: Option<PathBuf>,
+
+    /// Check signatures with the keys and rules in FILE [default: /etc/layerctl/trust; none with --root]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options of every command")]
+    pub(crate) trust: Option<PathBuf>,
 
     /// Exit with 77 when there is nothing to change
     #[arg(long, global = true, help_heading = "Options of every command")]
@@ -76,7 +85,8 @@ impl Cli {
     /// What the command works on.
     pub(crate) fn place(&self) -> Place {
         let (root, config, boot) = (self.root.clone(), self.config.clone(), self.boot.clone());
-        Place { root, config, boot, allow: self.command.allowed().to_vec() }
+        let trust = self.trust.clone();
+        Place { root, config, boot, trust, allow: self.command.allowed().to_vec() }
     }
 }
 
@@ -89,6 +99,8 @@ pub(crate) struct Place {
     pub(crate) config: Option<PathBuf>,
     /// The mount point of a boot partition, or `none`.
     pub(crate) boot: Option<PathBuf>,
+    /// A trust file.
+    pub(crate) trust: Option<PathBuf>,
     /// Checks that are no reason to refuse this time.
     pub(crate) allow: Vec<Check>,
 }
@@ -141,8 +153,8 @@ pub(crate) enum Command {
     Unpin(Pin),
     /// Remove old generations and the images that only they used
     Cleanup(Cleanup),
-    /// Check that all images are what they were when they entered the store
-    Verify(Reading),
+    /// Check that images are what they were when they entered the store, and who signed them
+    Verify(VerifyArgs),
     /// Look for what may be wrong with an image or layer before it is installed
     Lint(Lint),
     /// Tell which layer a path comes from, and which others it hides
@@ -162,6 +174,17 @@ pub(crate) enum Command {
     Search(Search),
     /// Bring layers and the base to their newest, for the next boot
     Upgrade(Upgrade),
+    /// Make keys to sign images with
+    #[command(subcommand)]
+    Key(Key),
+    /// Sign images, so that machines that trust the key take them
+    Sign(Sign),
+    /// Let older versions be installed and booted than those that were marked good
+    #[command(subcommand)]
+    Downgrade(Downgrade),
+    /// See what is trusted, and ask for more
+    #[command(subcommand)]
+    Trust(TrustVerb),
     /// Print a shell's completions
     Completions(Completions),
     /// Print a manual page, or write all of them
@@ -194,6 +217,8 @@ impl Command {
             Self::Policy(policy) => policy.verb.is_some(),
             Self::Reset(reset) => !reset.preview,
             Self::Repo(repo) => !matches!(repo, Repo::List(_)),
+            Self::Downgrade(verb) => !matches!(verb, Downgrade::List(_)),
+            Self::Trust(verb) => !matches!(verb, TrustVerb::Show(_)),
             Self::Search(_) => false,
             Self::Upgrade(upgrade) => !upgrade.check && !upgrade.preview,
             _ => true,

@@ -15,6 +15,7 @@ use layers::plan::change::{Composition, Decision, Made, Refusal, State};
 use crate::context::{Context, Store};
 use crate::error::Error;
 use crate::inspection;
+use crate::signing;
 use crate::triggers::{self, Stack, StackImage, Table};
 use crate::work::WorkDirectory;
 
@@ -62,7 +63,11 @@ pub(crate) fn complete(
         let stack = stack(composition, &decision, &store.state, &store.layout)?;
         let place = work.path().join(number.to_string());
         fs::create_dir(&place).map_err(|error| Error::io("create", &place, error))?;
-        made.push(triggers::compose(context, table, &stack, &place)?);
+        let mut one = triggers::compose(context, table, &stack, &place)?;
+        if let Made::Image(image) = &mut one {
+            signing::image::sign_own(context, image)?;
+        }
+        made.push(one);
     }
     let kept = made.iter().any(|one| matches!(one, Made::Image(_))).then_some(work);
     Ok((decision.complete(&store.state, &store.layout, &made)?, kept))

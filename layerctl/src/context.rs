@@ -28,6 +28,7 @@ use crate::error::{Error, Reached};
 use crate::partition;
 use crate::repo::fetch;
 use crate::triggers::Table;
+use crate::trust::{self, Guard, TrustFile};
 use crate::ui::Ui;
 use crate::work::WorkDirectory;
 
@@ -90,6 +91,27 @@ impl Context {
             None if self.is_running_system() => ConfigFile::of_this_machine(),
             None => Ok(None),
         }
+    }
+
+    /// Which signatures count. The machine's own file says nothing about a store that is not the machine's.
+    pub(crate) fn trust_file(&self) -> Result<Option<TrustFile>, Error> {
+        match &self.place.trust {
+            Some(path) => TrustFile::named(path).map(Some),
+            None if self.is_running_system() => TrustFile::optional(Path::new(trust::PATH)),
+            None => Ok(None),
+        }
+    }
+
+    /// What goes into an initrd of what is trusted; what may keep it from booting anything is told.
+    pub(crate) fn trust_for_initrd(&self) -> Result<Option<String>, Error> {
+        let Some(file) = self.trust_file()? else { return Ok(None) };
+        file.doubts(self.environment.now).iter().for_each(|doubt| self.ui.warn(doubt));
+        Ok(Some(file.text))
+    }
+
+    /// What this boot asked of signatures, where it booted from this store.
+    pub(crate) fn booted_verify(&self) -> Result<Option<Verify>, Error> {
+        Ok(self.report()?.map(|report| report.verify))
     }
 
     /// Whether the store is the one that this machine booted from.
@@ -246,6 +268,10 @@ impl Context {
             true => (decision, None),
             false => composing::complete(self, &table, &store, decision).map_err(told)?,
         };
+        let guard = Guard::of(self, &store.layout)?;
+        trust::check_decision(self, &guard, &decision, &store.state, &store.layout)
+            .map_err(|refusal| told(refusal.into()))?;
+        self.foresee(&guard, &decision, &store);
         check::check_change(&decision.plan, &store.layout)?;
         if decision.is_unchanged() {
             decision.summary.iter().for_each(|line| self.ui.say(line));
@@ -268,6 +294,24 @@ impl Context {
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// Tells where a pointer is about to lead to a generation that the next boot refuses. It is no reason to stay where one is.
+    fn foresee(&self, guard: &Guard, decision: &Decision, store: &Store) {
+        let (layout, state) = (&store.layout, &store.state);
+        let Some(Op::WriteFile { text, .. }) =
+            decision.plan.ops.iter().find(|op| points(op, layout) && decision.generation.is_none())
+        else {
+            return;
+        };
+        let known = text.trim_end().parse().ok().and_then(|id| state.generations.get(&id));
+        if let Some(generation) = known
+            && let Err(refusal) = trust::check_generation(self, guard, generation, state, layout)
+        {
+            let id = generation.id;
+            self.ui.warn(&format!("generation {id} will not boot: {}", refusal.what));
+            self.ui.say(&format!("hint: {}", refusal.hint));
+        }
     }
 
     /// Refuses a copy that cannot fit, before its first byte.

@@ -21,6 +21,8 @@ pub(crate) struct Environment {
     pub(crate) epoch: Option<u64>,
     /// Now, or the epoch if there is one: RFC 3339, UTC, to the second.
     pub(crate) time: String,
+    /// Now, by the clock, in seconds since 1970: what expires does so whatever a build calls its time.
+    pub(crate) now: u64,
     /// Whether the process has user number 0.
     pub(crate) root: bool,
     /// Proxies to reach servers by.
@@ -35,6 +37,7 @@ impl Environment {
             colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             epoch,
             time: rfc3339(epoch),
+            now: u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default(),
             // A process's directory in /proc belongs to its user.
             root: std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0),
             proxies: Proxies::read(|name| std::env::var(name).ok()),

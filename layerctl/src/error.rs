@@ -16,11 +16,14 @@ use layers::store::inspect::InspectError;
 use layers::store::{StoreError, publish};
 use layers::superblock::SuperblockError;
 use layers::sys::KernelError;
+use layers::trust::TrustError;
+use layers::verity::MeasureError;
 use thiserror::Error;
 
 use crate::disk;
 use crate::initramfs;
 use crate::repo::error::RepoError;
+use crate::signing::key::KeyError;
 use crate::triggers::TableError;
 use crate::uki;
 
@@ -204,6 +207,25 @@ pub(crate) enum Error {
     /// A repository, or a file on a server, is of no use now.
     #[error(transparent)]
     Repository(#[from] RepoError),
+    /// An image cannot have verity hashes.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+    /// A secret key is of no use.
+    #[error("{} {source}", .path.display())]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
+    /// A trust file is not understood.
+    #[error("{}: {source}", .path.display())]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: TrustError,
+    },
     /// A table of triggers is not understood.
     #[error(transparent)]
     Triggers(TableError),
@@ -345,6 +367,13 @@ impl Error {
             Self::Triggers(_) => {
                 Some("correct that line; what a table may have: docs/triggers.md".into())
             }
+            Self::Trust { .. } => {
+                Some("correct that line; what may stand in the file: docs/verification.md".into())
+            }
+            Self::Key { source: KeyError::Foreign, .. } => Some(
+                "name the secret file that layerctl key generate or minisign -G has made".into(),
+            ),
+            Self::Key { source: KeyError::Password, .. } => Some("type the command again".into()),
             Self::Fault(_) => Some("please report it with the command that you typed".into()),
             _ => None,
         }

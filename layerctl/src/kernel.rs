@@ -48,8 +48,9 @@ pub(crate) fn take(
     let Some(init) = init(source) else {
         return without_init(context, source).map(|()| None);
     };
+    let trust = context.trust_for_initrd()?;
     let spinner = context.ui.spinner("building the initrd");
-    let built = build(source.root, init, &version);
+    let built = build(source.root, init, &version, trust);
     spinner.finish_and_clear();
     let bytes = match built {
         Ok(bytes) => bytes,
@@ -72,13 +73,19 @@ pub(crate) fn take(
 }
 
 /// The initrd for all that the kernel can deal with.
-fn build(root: &Path, init: PathBuf, version: &str) -> Result<Vec<u8>, initramfs::Error> {
+fn build(
+    root: &Path,
+    init: PathBuf,
+    version: &str,
+    trust: Option<String>,
+) -> Result<Vec<u8>, initramfs::Error> {
     initramfs::build(&Request {
         init,
         modules_from: root.to_owned(),
         kernel: Some(version.to_owned()),
         roles: initramfs::possible_roles(root, Some(version))?,
         shell: None,
+        trust,
     })
 }
 

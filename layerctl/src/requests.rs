@@ -14,6 +14,7 @@ use crate::build::{self, Built, PackagesRequest, build_packages};
 use crate::cli::PackageSources;
 use crate::context::{Context, Store};
 use crate::error::Error;
+use crate::signing;
 use crate::triggers::StackImage;
 
 /// What the package manager is given for all requests of one change.
@@ -115,7 +116,8 @@ impl<'a> Resolver<'a> {
         let work = self.work.join(name.as_str());
         fs::create_dir_all(&work).map_err(|error| Error::io("create", &work, error))?;
         match build_packages(self.context, &request, &work)? {
-            Built::Image(image) => {
+            Built::Image(mut image) => {
+                signing::image::sign_own(self.context, &mut image)?;
                 if intent.is_override() {
                     self.overrides.push(new(&image));
                 }

@@ -23,6 +23,10 @@
 //! [install]
 //! conflicts = "refuse"     # or "warn", "allow"
 //!
+//! [sign]
+//! key = "/etc/layerctl/machine.key"   # what this machine makes itself is signed with it
+//! password-file = "/etc/layerctl/machine.password"
+//!
 //! [packages]
 //! install = false          # or true: names that no repository has are packages
 //! sources = "/etc/layerctl/sources.list"
@@ -54,6 +58,9 @@ pub struct Config {
     /// What follows from what is found when layers are looked at.
     #[serde(skip_serializing_if = "InstallPolicy::is_default")]
     pub install: InstallPolicy,
+    /// With what this machine signs what it makes.
+    #[serde(skip_serializing_if = "Sign::is_default")]
+    pub sign: Sign,
     /// How packages become layers.
     #[serde(skip_serializing_if = "Packages::is_default")]
     pub packages: Packages,
@@ -72,6 +79,22 @@ pub struct Packages {
 }
 
 impl Packages {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The table `[sign]`: how trigger layers, layers of packages and packed bases are signed on the machine that makes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Sign {
+    /// The secret key's file.
+    pub key: Option<PathBuf>,
+    /// The file whose first line is its password; whoever types the command is asked otherwise.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Sign {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -15,6 +15,7 @@ use crate::archive;
 use crate::context::Context;
 use crate::error::Error;
 use crate::triggers::StackImage;
+use crate::trust::Guard;
 
 /// The base that was named, or the one under the generation that a change would start from.
 pub(crate) fn base(context: &Context, named: Option<&Path>) -> Result<Base, Error> {
@@ -50,7 +51,7 @@ fn image(context: &Context, path: &Path, kind: Kind) -> Result<StackImage, Error
     let path = path.canonicalize().map_err(|error| Error::io("open", path, error))?;
     let naming = Naming::default();
     let ImageFile { path, manifest, .. } =
-        admission::admit(context, &State::default(), &path, kind, &naming)?;
+        admission::admit(context, &Guard::off(), &State::default(), &path, kind, &naming)?;
     Ok(StackImage::new(manifest, path))
 }
 

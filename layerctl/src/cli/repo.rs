@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Allowing, PackageSources, Pointing, Reading, Writing};
+use super::{Allowing, PackageSources, Password, Pointing, Reading, Writing};
 
 /// Verbs of `repo`.
 #[derive(Debug, Subcommand)]
@@ -52,6 +52,14 @@ pub(crate) struct RepoIndex {
     /// The directory that is, or will be, served
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
+    /// Sign it with this secret key, so that nobody can give machines an older one or keep a newer one from them for long
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// For how many days machines take it; make it anew before they are over
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "key", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
+    #[command(flatten)]
+    pub(crate) password: Password,
     #[command(flatten)]
     pub(crate) writing: Writing,
 }

@@ -17,7 +17,9 @@ use crate::kernel::{self, Source};
 use crate::os_release;
 use crate::packing::{self, Recipe};
 use crate::requests;
+use crate::signing;
 use crate::source::SourceTree;
+use crate::trust::Guard;
 use crate::work::WorkDirectory;
 
 pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Error> {
@@ -28,9 +30,14 @@ pub(super) fn import(args: &BaseImport, context: &Context) -> Result<Outcome, Er
     context.make_generation(dry_run, |store| {
         let work = made.insert(work_directory(store, dry_run)?).path();
         let mut image = if args.input.is_dir() {
-            pack(context, &args.input, &naming, work)?
+            let mut image = pack(context, &args.input, &naming, work)?;
+            signing::image::sign_own(context, &mut image)?;
+            image
         } else {
-            admission::admit(context, &store.state, &args.input, Kind::Base, &naming)?
+            {
+                let guard = Guard::of(context, &store.layout)?;
+                admission::admit(context, &guard, &store.state, &args.input, Kind::Base, &naming)?
+            }
         };
         check_machine(context, &image.manifest)?;
         let tree = args.input.is_dir().then_some(args.input.as_path());

@@ -22,6 +22,7 @@ pub(super) fn run(args: &Initrd, context: &Context) -> Result<Outcome, Error> {
         kernel: args.kernel.clone(),
         roles: roles.clone(),
         shell: args.shell.clone(),
+        trust: context.trust_for_initrd()?,
     };
     let parts = if args.uki.uki { Some(gather(args)?) } else { None };
     let spinner = context.ui.spinner("building the initrd");

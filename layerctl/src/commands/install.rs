@@ -19,6 +19,7 @@ use crate::repo::location::{self, Location};
 use crate::repo::refresh::{self, Offers};
 use crate::repo::sums;
 use crate::resolve::{Candidate, Ground, Resolution, Resolver};
+use crate::trust::Guard;
 use crate::work::WorkDirectory;
 
 pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
@@ -47,16 +48,18 @@ pub(super) fn run(args: &Install, context: &Context) -> Result<Outcome, Error> {
     let mut built: Option<WorkDirectory> = None;
     let configured = context.config()?.map(|file| file.config.packages).unwrap_or_default();
     context.make_generation(dry_run, |store| {
+        let guard = Guard::of(context, &store.layout)?;
         let mut files = files
             .iter()
-            .map(|file| admit(context, &store.state, Path::new(file), &naming))
+            .map(|file| admit(context, &guard, &store.state, Path::new(file), &naming))
             .collect::<Result<Vec<_>, Error>>()?;
         let temporary = match dry_run {
             true => Some(made.insert(base::work_directory(store, true)?).path()),
             false => None,
         };
         let layout = store.layout.clone();
-        let fetcher = Fetcher { context, client: &client, layout: &layout, temporary };
+        let fetcher =
+            Fetcher { context, client: &client, guard: &guard, layout: &layout, temporary };
         for url in &urls {
             files.push(fetcher.url(&mut store.state, url, &naming)?);
         }
@@ -150,6 +153,7 @@ fn not_found(missing: Vec<Name>, all: &Offers) -> Result<Vec<Name>, Refusal> {
 
 fn admit(
     context: &Context,
+    guard: &Guard,
     state: &change::State,
     file: &Path,
     naming: &Naming,
@@ -162,7 +166,7 @@ fn admit(
         );
         return Err(Refusal::new(what, hint).into());
     }
-    admission::admit(context, state, file, Kind::Layer, naming)
+    admission::admit(context, guard, state, file, Kind::Layer, naming)
 }
 
 pub(super) fn is_file(item: &str) -> bool {

@@ -11,6 +11,7 @@ mod build;
 mod cleanup;
 mod completions;
 mod diff;
+mod downgrade;
 mod etc;
 mod files;
 mod generations;
@@ -20,6 +21,7 @@ mod init;
 mod initrd;
 mod install;
 mod kargs;
+mod key;
 mod lint;
 mod man;
 mod mark_good;
@@ -33,8 +35,10 @@ mod reset;
 mod rollback;
 mod search;
 mod set;
+mod sign;
 mod stack;
 mod status;
+mod trust;
 mod uninstall;
 mod upgrade;
 mod verify;
@@ -68,7 +72,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error
         Command::Pin(args) => pin::pin(args, context),
         Command::Unpin(args) => pin::unpin(args, context),
         Command::Cleanup(args) => cleanup::run(args, context),
-        Command::Verify(args) => verify::run(*args, context),
+        Command::Verify(args) => verify::run(args, context),
         Command::Lint(args) => lint::run(args, context),
         Command::Which(args) => which::run(args, context),
         Command::Files(args) => files::run(args, context),
@@ -78,6 +82,10 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome, Error
         Command::Repo(verb) => repo::run(verb, context),
         Command::Search(args) => search::run(args, context),
         Command::Upgrade(args) => upgrade::run(args, context),
+        Command::Key(verb) => key::run(verb, context),
+        Command::Sign(args) => sign::run(args, context),
+        Command::Downgrade(verb) => downgrade::run(verb, context),
+        Command::Trust(verb) => trust::run(verb, context),
         Command::Completions(args) => completions::run(args, context),
         Command::Man(args) => man::run(args, context),
     }

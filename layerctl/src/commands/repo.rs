@@ -12,10 +12,18 @@ use crate::context::{Context, Outcome};
 use crate::error::Error;
 use crate::repo::client::Client;
 use crate::repo::definition::{self, Repository};
-use crate::repo::index::Index;
+use crate::repo::index::{self, Index};
 use crate::repo::location::Location;
+use crate::repo::moment::Moment;
 use crate::repo::{cache, make, refresh};
+use crate::signing::image;
+use crate::signing::key::SigningKey;
+use crate::signing::password::PasswordSource;
+use crate::trust::Guard;
 use crate::ui;
+
+/// A day in seconds.
+const DAY: u64 = 86_400;
 
 pub(super) fn run(verb: &Repo, context: &Context) -> Result<Outcome, Error> {
     match verb {
@@ -23,7 +31,7 @@ pub(super) fn run(verb: &Repo, context: &Context) -> Result<Outcome, Error> {
         Repo::Remove(args) => remove(args, context),
         Repo::List(args) => list(*args, context),
         Repo::Refresh(args) => refresh(args, context),
-        Repo::Index(args) => index(args, context),
+        Repo::Index(args) => make_index(args, context),
     }
 }
 
@@ -44,7 +52,8 @@ fn add(args: &RepoAdd, context: &Context) -> Result<Outcome, Error> {
         .into());
     }
     // One that cannot be used is not remembered.
-    let polled = refresh::poll(&client(context), &location, None)?;
+    let guard = Guard::of(context, &layout)?;
+    let polled = refresh::poll(&client(context), &guard, &name, &location, None)?;
     cache::write(&layout, &name, &polled.cached)?;
     definition::write(&layout, &name, &location)?;
     context.ui.say(&format!("added repository {name}: {}", describe(&polled.index)));
@@ -121,13 +130,13 @@ fn refresh(args: &RepoRefresh, context: &Context) -> Result<Outcome, Error> {
     if let Some(stranger) = wanted.iter().find(|name| find(&all, name).is_none()) {
         return Err(unknown(stranger, &all).into());
     }
-    let client = client(context);
+    let (client, guard) = (client(context), Guard::of(context, &layout)?);
     let (mut changed, mut failed) = (false, None);
     let chosen = |repository: &&Repository| wanted.is_empty() || wanted.contains(&repository.name);
     for repository in all.iter().filter(chosen) {
         let name = &repository.name;
         let known = cache::read(&layout, repository);
-        match refresh::poll(&client, &repository.location, known.as_ref()) {
+        match refresh::poll(&client, &guard, name, &repository.location, known.as_ref()) {
             Ok(polled) if polled.unchanged => {
                 context.ui.say(&format!("{name}: unchanged, {}", describe(&polled.index)));
             }
@@ -151,13 +160,28 @@ fn refresh(args: &RepoRefresh, context: &Context) -> Result<Outcome, Error> {
     }
 }
 
-fn index(args: &RepoIndex, context: &Context) -> Result<Outcome, Error> {
-    let (path, index) = make::index(context, &args.directory)?;
+fn make_index(args: &RepoIndex, context: &Context) -> Result<Outcome, Error> {
+    let (path, mut index) = make::index(context, &args.directory)?;
+    if args.key.is_some() {
+        let now = context.environment.now;
+        // Two within one second are two all the same.
+        let next = make::serial(&path).and_then(|last| last.checked_add(1)).unwrap_or_default();
+        index.serial = Some(now.max(next));
+        index.valid_until = Some(Moment::new(now.saturating_add(u64::from(args.days) * DAY)));
+    }
     if args.writing.dry_run {
         context.ui.data(index.to_string())?;
         return Ok(Outcome::Done);
     }
     let said = format!("{}: {}", path.display(), describe(&index));
+    if let Some(key) = &args.key {
+        let opened = SigningKey::open(key, &PasswordSource::from(&args.password))?;
+        make::write_signed(&path, &index, |text| {
+            image::sign_text(context, &opened, key, text, index::FILE, None)
+        })?;
+        context.ui.say(&format!("signed and wrote {said}"));
+        return Ok(Outcome::Done);
+    }
     if make::write(&path, &index)? {
         context.ui.say(&format!("wrote {said}"));
         Ok(Outcome::Done)

@@ -19,6 +19,7 @@ use crate::repo::fetch::Fetcher;
 use crate::repo::refresh::{self, Offers};
 use crate::requests;
 use crate::resolve::{Candidate, Upgrades};
+use crate::trust::Guard;
 use crate::work::WorkDirectory;
 
 pub(super) fn run(args: &Upgrade, context: &Context) -> Result<Outcome, Error> {
@@ -128,7 +129,9 @@ fn download(wanted: &[Name], context: &Context) -> Result<Outcome, Error> {
     let mut store = context.read()?;
     let client = repo::client(context);
     let all = offers(context, &store, &client)?;
-    let fetcher = Fetcher { context, client: &client, layout: &layout, temporary: None };
+    let guard = Guard::of(context, &layout)?;
+    let fetcher =
+        Fetcher { context, client: &client, guard: &guard, layout: &layout, temporary: None };
     let before = store.state.images.len();
     let images = fetch(context, &mut store.state, &all, wanted, &fetcher)?;
     if store.state.images.len() == before {
@@ -152,7 +155,9 @@ fn upgrade(args: &Upgrade, wanted: &[Name], context: &Context) -> Result<Outcome
         let all = offers(context, store, &client)?;
         let layout = store.layout.clone();
         let temporary = dry_run.then_some(work);
-        let fetcher = Fetcher { context, client: &client, layout: &layout, temporary };
+        let guard = Guard::of(context, &layout)?;
+        let fetcher =
+            Fetcher { context, client: &client, guard: &guard, layout: &layout, temporary };
         let mut images = fetch(context, &mut store.state, &all, wanted, &fetcher)?;
         if let Some(image) = &mut images.base {
             take_base(args.init.as_deref(), context, store, image, work)?;

@@ -10,10 +10,15 @@ use layers::plan::change::State;
 use layers::store::verify::{self, Verdict};
 use serde::Serialize;
 
-use crate::cli::Reading;
+use signed::{Cover, Signed};
+
+use crate::cli::VerifyArgs;
 use crate::context::{Context, Outcome, Store};
 use crate::error::Error;
+use crate::trust::Guard;
 use crate::ui::{self, Colour, Ui};
+
+mod signed;
 
 /// What was found, in JSON.
 #[derive(Serialize)]
@@ -40,6 +45,12 @@ struct Image {
     generations: Vec<GenerationId>,
     /// What to do about it.
     hint: Option<String>,
+    /// Who signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<Signed>,
+    /// What covers its bytes while they are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cover: Option<Cover>,
 }
 
 #[derive(Serialize)]
@@ -49,17 +60,19 @@ struct Record {
     hint: String,
 }
 
-pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
+pub(super) fn run(args: &VerifyArgs, context: &Context) -> Result<Outcome, Error> {
     let store = context.read()?;
-    let images = images(&store, &context.ui);
-    let records = records(&store);
-    let good = records.is_empty() && images.iter().all(|image| image.why.is_none());
+    let guard = Guard::of(context, &store.layout)?;
+    let wanted = wanted(args, &store.state)?;
+    let images = images(&store, &guard, wanted.as_deref(), &context.ui);
+    let records = if wanted.is_none() { records(&store) } else { Vec::new() };
+    let good = records.is_empty() && images.iter().all(Image::is_good);
     let findings = Findings { schema: ui::SCHEMA, good, images, records };
-    if args.json {
+    if args.reading.json {
         context.ui.json(&findings)?;
     } else {
         context.ui.data(text(&findings, &context.ui))?;
-        let bad = findings.images.iter().filter(|image| image.why.is_some()).count();
+        let bad = findings.images.iter().filter(|image| !image.is_good()).count();
         context.ui.say(&format!(
             "{} images checked, {bad} not good, {} other problems",
             findings.images.len(),
@@ -69,15 +82,34 @@ pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
     Ok(if good { Outcome::Done } else { Outcome::Unsound })
 }
 
-fn images(store: &Store, ui: &Ui) -> Vec<Image> {
+/// The images that were named; all where none is.
+fn wanted(args: &VerifyArgs, state: &State) -> Result<Option<Vec<Digest>>, Error> {
+    if args.all || args.images.is_empty() {
+        return Ok(None);
+    }
+    let found = args.images.iter().map(|typed| super::sign::stored(state, typed));
+    Ok(Some(found.collect::<Result<_, _>>()?))
+}
+
+fn images(store: &Store, guard: &Guard, wanted: Option<&[Digest]>, ui: &Ui) -> Vec<Image> {
     let (state, layout) = (&store.state, &store.layout);
-    let bar = ui.bar("verifying", state.images.values().chain(state.kernels.values()).sum());
+    let is_wanted = |digest: &Digest| wanted.is_none_or(|wanted| wanted.contains(digest));
+    let all = state.images.iter().filter(|(digest, _)| is_wanted(digest)).map(|(_, size)| size);
+    let kernels = state.kernels.values().filter(|_| wanted.is_none());
+    let bar = ui.bar("verifying", all.chain(kernels).sum());
     let look = |digest: Digest| {
         let verdict = verify::image(layout, &digest, &mut |bytes| bar.inc(bytes));
         let (title, users) = (title(state, &digest), users(state, &digest));
-        Image::new(&digest, title, verdict, users, |verdict, users| {
+        let whole = verdict == Verdict::Good;
+        let image = Image::new(&digest, title, verdict, users, |verdict, users| {
             hint(layout, &digest, verdict, users)
-        })
+        });
+        let covered = state.manifests.get(&digest).filter(|_| whole);
+        Image {
+            signed: signed::look(store, guard, &digest),
+            cover: covered.and_then(|manifest| signed::cover(store, manifest)),
+            ..image
+        }
     };
     let look_at_kernel = |file: KernelFile| {
         let verdict = verify::kernel(layout, &file, &mut |bytes| bar.inc(bytes));
@@ -93,8 +125,10 @@ fn images(store: &Store, ui: &Ui) -> Vec<Image> {
             }
         })
     };
-    let mut images: Vec<Image> = verify::all(state).into_iter().map(look).collect();
-    images.extend(verify::all_kernels(state).into_iter().map(look_at_kernel));
+    let mut images: Vec<Image> =
+        verify::all(state).into_iter().filter(is_wanted).map(look).collect();
+    let kernels = verify::all_kernels(state).into_iter().filter(|_| wanted.is_none());
+    images.extend(kernels.map(look_at_kernel));
     bar.finish_and_clear();
     // By what people call them; nameless ones last.
     images.sort_by_cached_key(|image| (image.title.is_none(), image.title.clone()));
@@ -118,7 +152,14 @@ impl Image {
             Verdict::Unreadable(why) => ("unreadable", Some(why)),
         };
         let hint = why.as_ref().map(|_| hint(verdict, &generations));
-        Self { digest: digest.to_string(), title, verdict, why, generations, hint }
+        let digest = digest.to_string();
+        Self { digest, title, verdict, why, generations, hint, signed: None, cover: None }
+    }
+
+    fn is_good(&self) -> bool {
+        let signed = self.signed.iter().filter_map(|signed| signed.why.as_ref());
+        let cover = self.cover.iter().filter_map(|cover| cover.why.as_ref());
+        self.why.iter().chain(signed).chain(cover).next().is_none()
     }
 }
 
@@ -193,8 +234,10 @@ fn records(store: &Store) -> Vec<Record> {
 fn text(findings: &Findings, ui: &Ui) -> String {
     let mut text = String::new();
     for image in &findings.images {
-        let colour = if image.why.is_some() { Colour::Red } else { Colour::Green };
-        let verdict = ui.paint(colour, &format!("{:<10}", image.verdict));
+        let colour = if image.is_good() { Colour::Green } else { Colour::Red };
+        // Whole, and all the same none that would boot.
+        let word = if image.is_good() || image.why.is_some() { image.verdict } else { "refused" };
+        let verdict = ui.paint(colour, &format!("{word:<10}"));
         let title = image.title.as_deref().unwrap_or("an image without a manifest");
         let users = match image.generations.as_slice() {
             [] => "no generation".to_owned(),
@@ -204,6 +247,20 @@ fn text(findings: &Findings, ui: &Ui) -> String {
         let short: String = image.digest.chars().take(12).collect();
         let _ = writeln!(text, "{verdict} {short}  {title}  ({users})");
         explain(&mut text, image.why.as_deref(), image.hint.as_deref());
+        if let Some(signed) = &image.signed {
+            let by = match signed.keys.as_slice() {
+                [] => String::new(),
+                keys => format!(" by {}", keys.join(", ")),
+            };
+            let _ = writeln!(text, "           signature: {}{by}", signed.verdict);
+            explain(&mut text, signed.why.as_deref(), signed.hint.as_deref());
+        }
+        if let Some(cover) = &image.cover {
+            let short: String = cover.root.chars().take(12).collect();
+            let _ = writeln!(text, "           verity: {} {short}", cover.verdict);
+            let hint = "make it anew: layerctl sign, or install the file again";
+            explain(&mut text, cover.why.as_deref(), cover.why.as_ref().map(|_| hint));
+        }
     }
     for record in &findings.records {
         let verdict = ui.paint(Colour::Red, &format!("{:<10}", "damaged"));

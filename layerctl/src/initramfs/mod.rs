@@ -43,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) roles: Vec<Role>,
     /// A static shell for `layers.onfail=shell`; nothing for none.
     pub(crate) shell: Option<PathBuf>,
+    /// The trust file's text; without it nothing has to be signed.
+    pub(crate) trust: Option<String>,
 }
 
 /// Why no initramfs was built.
@@ -124,7 +126,9 @@ pub(crate) fn build(request: &Request) -> Result<Vec<u8>, Error> {
     let selection = select::select(&kernel.version, &index, &request.roles)?;
     let shell = request.shell.as_deref();
     let mut archive = cpio::Archive::default();
-    for entry in plan::plan(&request.init, shell, &kernel.directory, &selection) {
+    for entry in
+        plan::plan(&request.init, shell, request.trust.as_deref(), &kernel.directory, &selection)
+    {
         let kind = load(&entry)?;
         archive.append(&entry.path, entry.permissions, &kind)?;
     }

@@ -36,12 +36,16 @@ pub(super) struct Entry {
 // Where init mounts things.
 const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "sysroot"];
 
+/// Where init looks for what is trusted.
+const TRUST: &str = "etc/layerctl/trust";
+
 /// All entries ordered by path, directories before what is in them.
 ///
 /// `modules` is the directory that the selection's files are in, /usr/lib/modules/VERSION of some tree.
 pub(super) fn plan(
     init: &Path,
     shell: Option<&Path>,
+    trust: Option<&str>,
     modules: &Path,
     selection: &Selection,
 ) -> Vec<Entry> {
@@ -51,6 +55,9 @@ pub(super) fn plan(
     files.insert("dev/console".to_owned(), (0o600, Content::CharacterDevice(5, 1)));
     if let Some(shell) = shell {
         files.insert("bin/sh".to_owned(), (0o755, Content::Program(shell.to_owned())));
+    }
+    if let Some(trust) = trust {
+        files.insert(TRUST.to_owned(), (0o644, Content::Text(trust.to_owned())));
     }
     if !selection.modules.is_empty() {
         let directory = format!("lib/modules/{}", selection.kernel);
@@ -102,8 +109,13 @@ mod tests {
             ..Texts::default()
         });
         let selection = select("6.12", &index, &[Role::Ext4]).unwrap();
-        let entries =
-            plan(Path::new("/x/init"), Some(Path::new("/x/busybox")), Path::new("/m"), &selection);
+        let entries = plan(
+            Path::new("/x/init"),
+            Some(Path::new("/x/busybox")),
+            None,
+            Path::new("/m"),
+            &selection,
+        );
         assert_eq!(
             paths(&entries),
             [
@@ -139,10 +151,14 @@ mod tests {
         let builtin = "overlay.ko\nloop.ko\nsquashfs.ko\nerofs.ko\n";
         let index = Index::parse(Texts { builtin, ..Texts::default() });
         let selection = select("6.12", &index, &[]).unwrap();
-        let entries = plan(Path::new("/x/init"), None, Path::new("/m"), &selection);
+        let entries = plan(Path::new("/x/init"), None, None, Path::new("/m"), &selection);
         assert_eq!(
             paths(&entries),
             ["dev", "dev/console", "init", "proc", "run", "sys", "sysroot"]
         );
+        let trusting =
+            plan(Path::new("/x/init"), None, Some("verify require\n"), Path::new("/m"), &selection);
+        assert_eq!(paths(&trusting)[2..5], ["etc", "etc/layerctl", "etc/layerctl/trust"]);
+        assert_eq!(trusting[4].content, Content::Text("verify require\n".into()));
     }
 }

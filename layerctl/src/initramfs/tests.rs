@@ -35,6 +35,7 @@ fn request(tree: &TempDir) -> Request {
         kernel: None,
         roles: vec![Role::Virtio],
         shell: None,
+        trust: None,
     }
 }
 

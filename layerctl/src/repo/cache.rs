@@ -6,9 +6,12 @@ use layers::store::publish;
 use serde::{Deserialize, Serialize};
 
 use super::definition::{Repository, make_directory};
+use super::error::RepoError;
 use super::index::{self, Index, IndexError};
 use super::sums;
 use crate::error::Error;
+use crate::trust::Guard;
+use crate::trust::index::Signed;
 
 /// The form of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,26 @@ pub(crate) struct Cached {
     pub(crate) etag: Option<String>,
     /// The text itself.
     pub(crate) text: String,
+    /// The signatures over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signatures: Option<String>,
+}
+
+impl Cached {
+    /// Itself, to be checked; `index` is what it says.
+    pub(crate) fn signed<'a>(&'a self, index: &'a Index) -> Signed<'a> {
+        Signed { text: &self.text, index, signatures: self.signatures.as_deref() }
+    }
+
+    /// What it says, if that may be relied on still.
+    pub(crate) fn trusted(&self, guard: &Guard, name: &Name) -> Result<Index, Error> {
+        let index = self
+            .form
+            .parse(&self.text)
+            .map_err(|source| RepoError::Index { url: self.url.clone(), source })?;
+        guard.check_index(name.as_str(), self.signed(&index), None)?;
+        Ok(index)
+    }
 }
 
 /// What is kept of a repository; nothing where it is of another URL, or cannot be read.

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use layers::id::Digest;
 use layers::layout::Layout;
 use layers::manifest::{Kind, Manifest};
-use layers::plan::change::{ImageFile, Refusal, State};
+use layers::plan::Plan;
+use layers::plan::change::{self, ImageFile, Refusal, State};
 use layers::store::{publish, stage};
+use layers::trust::Verify;
 
 use super::client::Client;
 use super::definition::make_directory;
@@ -15,13 +17,20 @@ use super::error::RepoError;
 use super::location::Location;
 use super::refresh::{self, Offer, Text};
 use super::sums;
-use crate::admission::{self, Naming};
+use crate::admission::{self, Naming, Sidecar, signatures_path};
 use crate::context::Context;
 use crate::error::Error;
 use crate::resolve::Candidate;
+use crate::trust::Guard;
 
 /// The name of an image whose manifest says all that there is to know.
 const IMAGE: &str = "image.img";
+
+/// The longest manifest that is downloaded, in bytes.
+const MANIFEST_MAX: u64 = 16 << 20;
+
+/// The longest file of signatures that is downloaded, in bytes.
+const SIGNATURES_MAX: u64 = 64 << 10;
 
 /// What brings images in.
 pub(crate) struct Fetcher<'a> {
@@ -29,6 +38,8 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) context: &'a Context,
     /// The client.
     pub(crate) client: &'a Client,
+    /// Who may have signed them.
+    pub(crate) guard: &'a Guard,
     /// The store that they enter, as images that no generation names yet.
     pub(crate) layout: &'a Layout,
     /// Where they go instead for a dry run: a directory that is gone when the command ends.
@@ -44,7 +55,7 @@ impl Fetcher<'_> {
         kind: Kind,
     ) -> Result<ImageFile, Error> {
         match candidate {
-            Candidate::Stored(manifest) => Ok(self.stored(manifest.clone())),
+            Candidate::Stored(manifest) => Ok(self.stored(state, manifest.clone())),
             Candidate::Offered(offer) => self.offer(state, offer, kind),
         }
     }
@@ -53,10 +64,19 @@ impl Fetcher<'_> {
     /// is taken to be of `kind`.
     fn offer(&self, state: &mut State, offer: &Offer, kind: Kind) -> Result<ImageFile, Error> {
         let entry = &offer.entry;
-        if let Some(manifest) = state.manifests.get(&entry.digest)
+        if let Some(stored) = self.known(state, &entry.digest) {
+            return Ok(stored);
+        }
+        // What is signed is checked before a byte of the image is asked for.
+        let sidecar = match &entry.manifest {
+            Some(told) => Some(self.described(&offer.location, told)?),
+            None => self.beside(&offer.location)?,
+        };
+        if let Some(sidecar) = &sidecar
             && state.is_whole(&entry.digest)
+            && sidecar.manifest.digest == entry.digest
         {
-            return Ok(self.stored(manifest.clone()));
+            return self.sign_stored(state, sidecar);
         }
         let directory = self.directory(&entry.digest);
         let title = entry.title();
@@ -69,7 +89,7 @@ impl Fetcher<'_> {
         let name = offer.location.file_name().unwrap_or_else(|| IMAGE.to_owned());
         let kind = entry.kind.unwrap_or(kind);
         let naming = Naming::default();
-        self.bring(state, &directory, &wanted, &name, entry.manifest.as_ref(), kind, &naming)
+        self.bring(state, &directory, &wanted, &name, sidecar.as_ref(), kind, &naming)
     }
 
     /// Brings the layer's image at a URL in, with the manifest that is beside it, if one is.
@@ -79,12 +99,13 @@ impl Fetcher<'_> {
         from: &Location,
         naming: &Naming,
     ) -> Result<ImageFile, Error> {
-        let manifest = self.manifest_beside(from)?;
-        if let Some(manifest) = &manifest
+        let sidecar = self.beside(from)?;
+        let manifest = sidecar.as_ref().map(|sidecar| &sidecar.manifest);
+        if let Some(manifest) = manifest
             && state.manifests.get(&manifest.digest) == Some(manifest)
-            && state.is_whole(&manifest.digest)
+            && let Some(stored) = self.known(state, &manifest.digest)
         {
-            return Ok(self.stored(manifest.clone()));
+            return Ok(stored);
         }
         let name = from.file_name().ok_or_else(|| {
             Refusal::new(format!("{from} names no file"), "give the URL of an image file")
@@ -92,25 +113,78 @@ impl Fetcher<'_> {
         let directory = self.directory(&stage::digest(from.to_string().as_bytes()));
         let wanted = Wanted {
             from,
-            size: manifest.as_ref().map(|manifest| manifest.size),
-            digest: manifest.as_ref().map(|manifest| manifest.digest),
+            size: manifest.map(|manifest| manifest.size),
+            digest: manifest.map(|manifest| manifest.digest),
             title: &name,
         };
-        self.bring(state, &directory, &wanted, &name, manifest.as_ref(), Kind::Layer, naming)
+        self.bring(state, &directory, &wanted, &name, sidecar.as_ref(), Kind::Layer, naming)
     }
 
-    fn manifest_beside(&self, image: &Location) -> Result<Option<Manifest>, Error> {
-        let from = image.with_ending("toml");
-        match refresh::text(self.client, &from, None)? {
-            Text::New { text, .. } => {
-                let read = Manifest::parse(&text).map_err(|error| {
-                    let hint = "whoever runs the server can mend it: layerctl build makes both";
-                    Refusal::new(format!("the manifest {from} {error}"), hint)
-                });
-                Ok(Some(read?))
-            }
-            Text::Missing | Text::Unchanged => Ok(None),
+    /// The manifest beside an image that an index describes as `told`, with its signatures; where nothing is asked of those and
+    /// nobody says that there are any, the index is as good.
+    fn described(&self, image: &Location, told: &Manifest) -> Result<Sidecar, Error> {
+        if self.guard.verify() == Verify::Off && told.verity.is_none() {
+            return Ok(Sidecar::of(told));
         }
+        match self.beside(image)? {
+            Some(sidecar) if sidecar.manifest == *told => Ok(sidecar),
+            Some(_) => {
+                let what =
+                    format!("the manifest beside {image} is not the one that the index tells");
+                let hint = "the repository is being changed, or somebody puts parts of two together: type the command again later";
+                Err(Refusal::new(what, hint).into())
+            }
+            None => {
+                let sidecar = Sidecar::of(told);
+                sidecar.check(self.guard, &image.to_string())?;
+                Ok(sidecar)
+            }
+        }
+    }
+
+    /// The manifest beside an image and the signatures over it, checked.
+    fn beside(&self, image: &Location) -> Result<Option<Sidecar>, Error> {
+        let from = image.with_ending("toml");
+        let Some(text) = self.text(&from, MANIFEST_MAX)? else {
+            if self.guard.verify() == Verify::Require {
+                let what = format!("{image} is not signed: it has no manifest beside it");
+                let hint = "whoever runs the server can mend it: layerctl sign";
+                return Err(Refusal::new(what, hint).into());
+            }
+            return Ok(None);
+        };
+        let manifest = Manifest::parse(&text).map_err(|error| {
+            let hint = "whoever runs the server can mend it: layerctl build makes both";
+            Refusal::new(format!("the manifest {from} {error}"), hint)
+        })?;
+        let signatures = match self.guard.verify() {
+            Verify::Off if manifest.verity.is_none() => None,
+            _ => self.text(&image.with_ending("toml.minisig"), SIGNATURES_MAX)?,
+        };
+        let sidecar = Sidecar { manifest, text, signatures };
+        sidecar.check(self.guard, &image.to_string())?;
+        Ok(Some(sidecar))
+    }
+
+    fn text(&self, from: &Location, limit: u64) -> Result<Option<String>, Error> {
+        Ok(match refresh::text(self.client, from, None, limit)? {
+            Text::New { text, .. } => Some(text),
+            Text::Missing | Text::Unchanged => None,
+        })
+    }
+
+    /// The store's own image of that digest, where it is whole and nothing has to be asked for.
+    fn known(&self, state: &State, digest: &Digest) -> Option<ImageFile> {
+        let manifest = state.manifests.get(digest).filter(|_| state.is_whole(digest))?;
+        let enough = self.guard.verify() != Verify::Require || state.signed.contains_key(digest);
+        enough.then(|| self.stored(state, manifest.clone()))
+    }
+
+    /// Puts a signature beside an image that is in the store without one.
+    fn sign_stored(&self, state: &mut State, sidecar: &Sidecar) -> Result<ImageFile, Error> {
+        let path = self.layout.image(&sidecar.manifest.digest);
+        let (manifest, signed) = (sidecar.manifest.clone(), sidecar.signed());
+        self.describe(state, ImageFile { path, manifest, signed, kernel: None })
     }
 
     #[expect(
@@ -123,20 +197,18 @@ impl Fetcher<'_> {
         directory: &Path,
         wanted: &Wanted<'_>,
         name: &str,
-        manifest: Option<&Manifest>,
+        sidecar: Option<&Sidecar>,
         kind: Kind,
         naming: &Naming,
     ) -> Result<ImageFile, Error> {
         make_directory(directory)?;
-        let name = if manifest.is_some() || !is_image(name) { IMAGE } else { name };
+        let name = if sidecar.is_some() || !is_image(name) { IMAGE } else { name };
         let file = directory.join(name);
         let result = download(self.client, &self.context.ui, wanted, &file).and_then(|digest| {
-            if let Some(manifest) = manifest {
-                let path = admission::sidecar_path(&file);
-                publish::file(&path, &manifest.to_string())
-                    .map_err(|error| Error::io("write", &path, error))?;
+            if let Some(sidecar) = sidecar {
+                write_beside(&file, sidecar)?;
             }
-            let image = admission::admit(self.context, state, &file, kind, naming)?;
+            let image = admission::admit(self.context, self.guard, state, &file, kind, naming)?;
             check_digest(wanted, &image, &file, digest)?;
             self.enter(state, image, &file)
         });
@@ -161,18 +233,32 @@ impl Fetcher<'_> {
             } else {
                 stage::copy(&image.path, &path, &digest, &mut |_| {})?;
             }
-            let beside = self.layout.manifest(&digest);
-            publish::file(&beside, &image.manifest.to_string())
-                .map_err(|error| Error::io("write", &beside, error))?;
         }
         state.images.insert(digest, image.manifest.size);
-        state.manifests.insert(digest, image.manifest.clone());
-        Ok(ImageFile { path, ..image })
+        self.describe(state, ImageFile { path, ..image })
     }
 
-    fn stored(&self, manifest: Manifest) -> ImageFile {
+    /// Puts manifest, signatures and hash tree beside an image that is in the store.
+    fn describe(&self, state: &mut State, image: ImageFile) -> Result<ImageFile, Error> {
+        let digest = image.manifest.digest;
+        if self.temporary.is_none() {
+            let ops = change::stage(state, self.layout, &image);
+            self.context.execute(&Plan { ops }, self.layout)?;
+        }
+        if image.manifest.verity.is_some() {
+            state.trees.insert(digest);
+        }
+        state.manifests.insert(digest, image.manifest.clone());
+        if let Some(signed) = &image.signed {
+            state.signed.insert(digest, signed.clone());
+        }
+        Ok(image)
+    }
+
+    fn stored(&self, state: &State, manifest: Manifest) -> ImageFile {
         let path = self.layout.image(&manifest.digest);
-        ImageFile { path, manifest, signed: None, kernel: None }
+        let signed = state.signed.get(&manifest.digest).cloned();
+        ImageFile { path, manifest, signed, kernel: None }
     }
 
     fn directory(&self, key: &Digest) -> PathBuf {
@@ -180,6 +266,18 @@ impl Fetcher<'_> {
             None => self.layout.download(key),
             Some(path) => path.join(key.to_string()),
         }
+    }
+}
+
+/// Writes what a server gave beside a downloaded image, as it gave it.
+fn write_beside(file: &Path, sidecar: &Sidecar) -> Result<(), Error> {
+    let path = admission::sidecar_path(file);
+    let failed = |error| Error::io("write", &path, error);
+    publish::file(&path, &sidecar.text).map_err(failed)?;
+    let beside = signatures_path(&path);
+    match &sidecar.signatures {
+        Some(signatures) => publish::file(&beside, signatures).map_err(failed),
+        None => publish::remove_any(&beside).map_err(failed),
     }
 }
 

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::location::is_inside;
+use super::moment::Moment;
 
 /// The index's file in a repository.
 pub(crate) const FILE: &str = "layers.toml";
@@ -75,6 +76,11 @@ pub(crate) struct Entry {
 /// What a repository has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Index {
+    /// When it was signed, in seconds since 1970: each one's is higher than the last one's. An index that is not signed has
+    /// none.
+    pub(crate) serial: Option<u64>,
+    /// Until when it is to be taken, where it is signed.
+    pub(crate) valid_until: Option<Moment>,
     /// Its images, sorted by name, version and file.
     pub(crate) entries: Vec<Entry>,
     /// How many others it has that this layerctl cannot use.
@@ -122,7 +128,7 @@ impl Index {
     /// An index of these images.
     pub(crate) fn new(mut entries: Vec<Entry>, unusable: usize) -> Self {
         entries.sort_by(Entry::order);
-        Self { entries, unusable }
+        Self { entries, unusable, ..Self::default() }
     }
 
     /// Reads an index's TOML. An image that a newer layerctl describes, or that contradicts itself, is only counted.
@@ -130,6 +136,9 @@ impl Index {
         #[derive(Deserialize)]
         struct Raw {
             schema: u32,
+            serial: Option<u64>,
+            #[serde(rename = "valid-until")]
+            valid_until: Option<Moment>,
             #[serde(default)]
             image: Vec<toml::Value>,
         }
@@ -143,7 +152,8 @@ impl Index {
         let read = raw.image.into_iter().filter_map(|value| value.try_into::<Entry>().ok());
         let entries: Vec<Entry> = read.filter(Entry::is_sound).collect();
         let unusable = all - entries.len();
-        Ok(Self::new(entries, unusable))
+        let (serial, valid_until) = (raw.serial, raw.valid_until);
+        Ok(Self { serial, valid_until, ..Self::new(entries, unusable) })
     }
 }
 
@@ -152,9 +162,14 @@ impl fmt::Display for Index {
         #[derive(Serialize)]
         struct Raw<'a> {
             schema: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            serial: Option<u64>,
+            #[serde(rename = "valid-until", skip_serializing_if = "Option::is_none")]
+            valid_until: Option<Moment>,
             image: &'a [Entry],
         }
-        let raw = Raw { schema: SCHEMA, image: &self.entries };
+        let (serial, valid_until) = (self.serial, self.valid_until);
+        let raw = Raw { schema: SCHEMA, serial, valid_until, image: &self.entries };
         f.write_str(&toml::to_string(&raw).map_err(|_| fmt::Error)?)
     }
 }

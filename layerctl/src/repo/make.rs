@@ -12,9 +12,10 @@ use layers::store::{publish, read, stage};
 
 use super::index::{self, Entry, Index};
 use super::sums;
-use crate::admission::{self, Naming};
+use crate::admission::{self, Naming, signatures_path};
 use crate::context::Context;
 use crate::error::Error;
+use crate::trust::{self, Guard};
 
 /// Makes the index of `directory`: every image in it, each hashed, and looked into where no manifest is beside it. Gives it with its file's path.
 pub(crate) fn index(context: &Context, directory: &Path) -> Result<(PathBuf, Index), Error> {
@@ -27,18 +28,42 @@ pub(crate) fn index(context: &Context, directory: &Path) -> Result<(PathBuf, Ind
     Ok((directory.join(index::FILE), index))
 }
 
+/// Signs an index that has a serial: signatures that are not for a text do not count, so the new one is there before its text
+/// and the old one until then.
+pub(crate) fn write_signed(
+    path: &Path,
+    index: &Index,
+    sign: impl FnOnce(&str) -> Result<String, Error>,
+) -> Result<(), Error> {
+    let new = sign(&index.to_string())?;
+    let beside = signatures_path(path);
+    let old = trust::optional(&beside)?.unwrap_or_default();
+    publish_readable(&beside, &format!("{}\n{old}", new.trim_end()))?;
+    write(path, index)?;
+    publish_readable(&beside, &new)
+}
+
 /// Writes an index where a server finds it; `false` where it was the same before.
 pub(crate) fn write(path: &Path, index: &Index) -> Result<bool, Error> {
     let text = index.to_string();
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(false);
     }
-    let failed = |error| Error::io("write", path, error);
-    publish::file(path, &text).map_err(failed)?;
-    // Servers do not run as root.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    fs::set_permissions(path, mode).map_err(failed)?;
+    publish_readable(path, &text)?;
     Ok(true)
+}
+
+/// Servers do not run as root.
+fn publish_readable(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |error| Error::io("write", path, error);
+    publish::file(path, text).map_err(failed)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(path, mode).map_err(failed)
+}
+
+/// The serial of the index that is there, if it has one.
+pub(crate) fn serial(path: &Path) -> Option<u64> {
+    Index::parse(&trust::optional(path).ok()??).ok()?.serial
 }
 
 /// The names of all image files, sorted.
@@ -72,7 +97,10 @@ fn entry(context: &Context, directory: &Path, name: &str) -> Result<Entry, Error
     let digest = stage::hash(&path, &mut |bytes| bar.inc(bytes))?;
     let Some(manifest) = manifest else {
         let nothing = (State::default(), Naming::default());
-        let image = admission::admit(context, &nothing.0, &path, Kind::Layer, &nothing.1)?;
+        let image = {
+            let guard = Guard::off();
+            admission::admit(context, &guard, &nothing.0, &path, Kind::Layer, &nothing.1)?
+        };
         return Ok(undescribed(name, &path, image, size, digest));
     };
     if manifest.digest != digest {

@@ -13,6 +13,7 @@ pub(crate) mod fetch;
 pub(crate) mod index;
 pub(crate) mod location;
 pub(crate) mod make;
+pub(crate) mod moment;
 mod names;
 pub(crate) mod proxy;
 pub(crate) mod refresh;

@@ -9,6 +9,7 @@ use std::path::Path;
 use layers::id::Name;
 use layers::layout::Layout;
 use layers::store::lock::Lock;
+use layers::trust::Verify;
 
 use super::cache::{self, Cached, Form};
 use super::client::{self, Answer, Ask, Client, Content};
@@ -18,9 +19,12 @@ use super::index::{Entry, Index};
 use super::location::Location;
 use crate::context::Context;
 use crate::error::Error;
+use crate::trust::Guard;
 
 /// The longest index that is read, in bytes.
 const INDEX_MAX: u64 = 64 << 20;
+/// The longest file of signatures, in bytes.
+const SIGNATURES_MAX: u64 = 64 << 10;
 /// How often a connection may end early.
 const TRIES: u32 = 3;
 
@@ -86,11 +90,13 @@ pub(crate) fn offers(
     client: &Client,
     locked: bool,
 ) -> Result<Offers, Error> {
+    let guard = Guard::of(context, layout)?;
     let mut all = Offers::default();
     for repository in definition::all(context, layout)? {
         all.repositories += 1;
         let known = cache::read(layout, &repository);
-        let index = match poll(client, &repository.location, known.as_ref()) {
+        let (name, location) = (&repository.name, &repository.location);
+        let index = match poll(client, &guard, name, location, known.as_ref()) {
             Ok(polled) => {
                 if !polled.unchanged
                     && let Err(error) = keep(layout, &repository.name, &polled.cached, locked)
@@ -102,7 +108,7 @@ pub(crate) fn offers(
                 Some(polled.index)
             }
             Err(error) => {
-                let last = known.and_then(|known| known.form.parse(&known.text).ok());
+                let last = known.and_then(|known| known.trusted(&guard, name).ok());
                 let (name, known) = (repository.name.clone(), last.is_some());
                 all.failed.push(Failed { name, error, known });
                 last
@@ -130,11 +136,33 @@ fn offered(repository: &Repository, index: Index) -> impl Iterator<Item = Offer>
 /// Asks one repository for its index, unless it is what is known.
 pub(crate) fn poll(
     client: &Client,
+    guard: &Guard,
+    name: &Name,
     location: &Location,
     known: Option<&Cached>,
 ) -> Result<Polled, Error> {
+    let mut polled = ask(client, location, known)?;
+    let cached = &mut polled.cached;
+    if guard.verify() == Verify::Off && polled.index.serial.is_none() {
+        cached.signatures = None;
+        return Ok(polled);
+    }
+    // Also those over the same text: more keys may have signed it since.
+    let from = location.join(&format!("{}.minisig", cached.form.file()));
+    cached.signatures = match text(client, &from, None, SIGNATURES_MAX)? {
+        Text::New { text, .. } => Some(text),
+        Text::Missing | Text::Unchanged => None,
+    };
+    polled.unchanged = known == Some(cached);
+    let before = known.and_then(|known| Some((known, known.form.parse(&known.text).ok()?)));
+    let before = before.as_ref().map(|(known, index)| known.signed(index));
+    guard.check_index(name.as_str(), cached.signed(&polled.index), before)?;
+    Ok(polled)
+}
+
+fn ask(client: &Client, location: &Location, known: Option<&Cached>) -> Result<Polled, Error> {
     if let Some(known) = known {
-        match text(client, &location.join(known.form.file()), known.etag.as_deref())? {
+        match text(client, &location.join(known.form.file()), known.etag.as_deref(), INDEX_MAX)? {
             Text::Unchanged => return understood(location, known.clone(), true),
             Text::New { text, etag } => {
                 let unchanged = known.text == text && known.etag == etag;
@@ -145,8 +173,10 @@ pub(crate) fn poll(
         }
     }
     for form in Form::ALL {
-        if let Text::New { text, etag } = text(client, &location.join(form.file()), None)? {
-            let cached = Cached { url: location.to_string(), form, etag, text };
+        if let Text::New { text, etag } =
+            text(client, &location.join(form.file()), None, INDEX_MAX)?
+        {
+            let cached = Cached { url: location.to_string(), form, etag, text, signatures: None };
             return understood(location, cached, false);
         }
     }
@@ -176,15 +206,20 @@ pub(crate) enum Text {
     },
 }
 
-/// Gets a small file, unless it is the one of the entity tag `known`.
-pub(crate) fn text(client: &Client, from: &Location, known: Option<&str>) -> Result<Text, Error> {
+/// Gets a small file of at most `limit` bytes, unless it is the one of the entity tag `known`.
+pub(crate) fn text(
+    client: &Client,
+    from: &Location,
+    known: Option<&str>,
+    limit: u64,
+) -> Result<Text, Error> {
     let mut tries = TRIES;
     loop {
         tries -= 1;
         let failure = match client.get(from, Ask { known, ..Ask::default() }) {
             Ok(Answer::Unchanged) => return Ok(Text::Unchanged),
             Ok(Answer::Missing) => return Ok(Text::Missing),
-            Ok(Answer::Content(content)) => match whole(from, content) {
+            Ok(Answer::Content(content)) => match whole(from, content, limit) {
                 Ok(text) => return Ok(text),
                 Err(failure) => failure,
             },
@@ -198,16 +233,16 @@ pub(crate) fn text(client: &Client, from: &Location, known: Option<&str>) -> Res
     }
 }
 
-fn whole(from: &Location, content: Content) -> Result<Text, RepoError> {
+fn whole(from: &Location, content: Content, limit: u64) -> Result<Text, RepoError> {
     let url = from.to_string();
     let mut bytes = Vec::new();
-    let read = content.reader.take(INDEX_MAX + 1).read_to_end(&mut bytes);
+    let read = content.reader.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|error| {
         let (url, why) = (url.clone(), client::reading(&error));
         RepoError::Unreachable { url, why, passing: true }
     })?;
-    if bytes.len() as u64 > INDEX_MAX {
-        return Err(RepoError::TooLong { url, limit: INDEX_MAX });
+    if bytes.len() as u64 > limit {
+        return Err(RepoError::TooLong { url, limit });
     }
     let source = super::index::IndexError::Syntax("it is not UTF-8".to_owned());
     let text = String::from_utf8(bytes).map_err(|_| RepoError::Index { url, source })?;

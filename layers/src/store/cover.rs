@@ -62,6 +62,38 @@ fn build(image: &File, path: &Path, to: &Path, verity: &Verity) -> Result<(), Ho
     target.sync_all().map_err(|error| HostError::io("flush", to, error))
 }
 
+/// Whether image and tree are what `verity` says; gives the root that the image has where that is another one.
+pub(super) fn check(
+    image: &Path,
+    tree: &Path,
+    verity: &Verity,
+) -> Result<Option<Digest>, HostError> {
+    let hashes = File::open(tree).map_err(|error| HostError::io("open", tree, error))?;
+    let data = File::open(image).map_err(|error| HostError::io("open", image, error))?;
+    let reading = |error| HostError::io("read", tree, error);
+    let differs = || reading(io::Error::new(io::ErrorKind::InvalidData, "its hashes are wrong"));
+    let mut wrong = false;
+    let mut sink = |place: u64, block: &[u8; BLOCK]| {
+        let mut there = [0; BLOCK];
+        hashes.read_exact_at(&mut there, place.saturating_add(1).saturating_mul(BLOCK as u64))?;
+        wrong |= there != *block;
+        Ok(())
+    };
+    let size = data.metadata().map_err(|error| HostError::io("read", image, error))?.len();
+    let measured =
+        verity::build(&data, size, &verity.salt, &mut sink).map_err(|error| match error {
+            VerityError::Read(error) => HostError::io("read", image, error),
+            VerityError::Write(error) => reading(error),
+            error => {
+                HostError::io("read", image, io::Error::new(io::ErrorKind::InvalidData, error))
+            }
+        })?;
+    if measured.verity != *verity {
+        return Ok(Some(measured.verity.root));
+    }
+    if wrong { Err(differs()) } else { Ok(None) }
+}
+
 fn agree(path: &Path, is: Digest, want: Digest) -> Result<(), HostError> {
     if is == want { Ok(()) } else { Err(HostError::Digest { path: path.to_owned(), is, want }) }
 }

@@ -11,6 +11,7 @@ use crate::generation::Generation;
 use crate::id::Digest;
 use crate::kernel::{Kernel, KernelFile};
 use crate::layout::Layout;
+use crate::manifest::Manifest;
 use crate::plan::change::State;
 
 /// What became of one image.
@@ -37,6 +38,22 @@ pub fn image(layout: &Layout, digest: &Digest, progress: &mut Progress<'_>) -> V
 /// Checks a kernel or an initrd likewise.
 pub fn kernel(layout: &Layout, kernel: &KernelFile, progress: &mut Progress<'_>) -> Verdict {
     file(&layout.kernel_file(kernel), &kernel.digest, progress)
+}
+
+/// Checks what covers an image: its verity hashes, and every block of its hash tree.
+pub fn cover(layout: &Layout, manifest: &Manifest) -> Verdict {
+    let Some(verity) = &manifest.verity else { return Verdict::Missing };
+    let (image, tree) = (layout.image(&manifest.digest), layout.tree(&manifest.digest));
+    match super::cover::check(&image, &tree, verity) {
+        Ok(None) => Verdict::Good,
+        Ok(Some(is)) => Verdict::Damaged { is },
+        Err(HostError::Io { source, path, .. })
+            if source.kind() == io::ErrorKind::NotFound && path == tree =>
+        {
+            Verdict::Missing
+        }
+        Err(error) => Verdict::Unreadable(error.to_string()),
+    }
 }
 
 fn file(path: &Path, digest: &Digest, progress: &mut Progress<'_>) -> Verdict {

@@ -36,6 +36,7 @@ mod policy;
 mod reset;
 mod resolve;
 mod sets;
+mod sign;
 mod upgrade;
 
 use draft::Draft;
@@ -54,6 +55,7 @@ pub use policy::apply_policy;
 pub use reset::{cancel_reset, refused_reset, reset};
 pub use resolve::{Resolved, intents, resolve};
 pub use sets::{create_set, delete_set};
+pub use sign::sign;
 pub use upgrade::{Upgrade, upgrade};
 
 /// All that a change's decision depends on, as read from a store under its lock.
@@ -402,7 +404,7 @@ fn check_kernel(
 }
 
 /// What brings an image into the store: nothing for one that is there in its full length.
-fn stage(state: &State, layout: &Layout, image: &ImageFile) -> Vec<Op> {
+pub fn stage(state: &State, layout: &Layout, image: &ImageFile) -> Vec<Op> {
     let manifest = &image.manifest;
     let mut ops = Vec::new();
     if state.images.get(&manifest.digest) != Some(&manifest.size) {
