@@ -268,10 +268,13 @@ impl Context {
             true => (decision, None),
             false => composing::complete(self, &table, &store, decision).map_err(told)?,
         };
-        let guard = Guard::of(self, &store.layout)?;
-        trust::check_decision(self, &guard, &decision, &store.state, &store.layout)
-            .map_err(|refusal| told(refusal.into()))?;
-        self.foresee(&guard, &decision, &store);
+        if decision.generation.is_some() {
+            let guard = Guard::of(self, &store.layout)?;
+            trust::check_decision(self, &guard, &decision, &store.state, &store.layout)
+                .map_err(|refusal| told(refusal.into()))?;
+        } else {
+            self.foresee(&decision, &store);
+        }
         check::check_change(&decision.plan, &store.layout)?;
         if decision.is_unchanged() {
             decision.summary.iter().for_each(|line| self.ui.say(line));
@@ -297,16 +300,17 @@ impl Context {
     }
 
     /// Tells where a pointer is about to lead to a generation that the next boot refuses. It is no reason to stay where one is.
-    fn foresee(&self, guard: &Guard, decision: &Decision, store: &Store) {
+    /// Nor is a trust file that cannot be read.
+    fn foresee(&self, decision: &Decision, store: &Store) {
         let (layout, state) = (&store.layout, &store.state);
-        let Some(Op::WriteFile { text, .. }) =
-            decision.plan.ops.iter().find(|op| points(op, layout) && decision.generation.is_none())
-        else {
-            return;
-        };
-        let known = text.trim_end().parse().ok().and_then(|id| state.generations.get(&id));
-        if let Some(generation) = known
-            && let Err(refusal) = trust::check_generation(self, guard, generation, state, layout)
+        let pointers = [layout.default(), layout.next()];
+        let target = decision.plan.ops.iter().find_map(|op| match op {
+            Op::WriteFile { path, text } if pointers.contains(path) => text.trim_end().parse().ok(),
+            _ => None,
+        });
+        if let Some(generation) = target.and_then(|id| state.generations.get(&id))
+            && let Ok(guard) = Guard::of(self, layout)
+            && let Err(refusal) = trust::check_generation(self, &guard, generation, state, layout)
         {
             let id = generation.id;
             self.ui.warn(&format!("generation {id} will not boot: {}", refusal.what));

@@ -21,7 +21,7 @@ pub(crate) mod index;
 pub(crate) use generation::{check_decision, check_generation};
 
 /// The machine's own trust file.
-pub(crate) const PATH: &str = "/etc/layerctl/trust";
+pub(crate) const PATH: &str = Trust::FILE;
 
 /// What to type for trigger layers and layers of packages that are signed where they are made.
 const MACHINE_KEY: &str = "layerctl key generate --no-password, its public line in the trust file, its file as sign.key in layerctl.toml";

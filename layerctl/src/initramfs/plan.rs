@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use layers::trust::Trust;
+
 use super::select::Selection;
 
 /// Where an entry's content comes from.
@@ -36,9 +38,6 @@ pub(super) struct Entry {
 // Where init mounts things.
 const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "sysroot"];
 
-/// Where init looks for what is trusted.
-const TRUST: &str = "etc/layerctl/trust";
-
 /// All entries ordered by path, directories before what is in them.
 ///
 /// `modules` is the directory that the selection's files are in, /usr/lib/modules/VERSION of some tree.
@@ -57,7 +56,8 @@ pub(super) fn plan(
         files.insert("bin/sh".to_owned(), (0o755, Content::Program(shell.to_owned())));
     }
     if let Some(trust) = trust {
-        files.insert(TRUST.to_owned(), (0o644, Content::Text(trust.to_owned())));
+        let path = Trust::FILE.trim_start_matches('/').to_owned();
+        files.insert(path, (0o644, Content::Text(trust.to_owned())));
     }
     if !selection.modules.is_empty() {
         let directory = format!("lib/modules/{}", selection.kernel);
