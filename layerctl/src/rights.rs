@@ -3,7 +3,7 @@
 
 use caps::{CapSet, Capability};
 
-use crate::cli::{Base, Boot, Command, Etc, Override, Repo, Set};
+use crate::cli::{Base, Boot, Command, Downgrade, Etc, Override, Repo, Set, TrustVerb};
 use crate::error::Error;
 
 /// The store and its uppers belong to root and nobody else may enter them.
@@ -54,6 +54,14 @@ fn needed(command: &Command) -> (&'static str, &'static [Capability]) {
         Command::Pin(_) => ("pin", STORE),
         Command::Unpin(_) => ("unpin", STORE),
         Command::Cleanup(_) => ("cleanup", UPPERS),
+        Command::Downgrade(Downgrade::Allow(_)) => ("downgrade allow", STORE),
+        Command::Downgrade(Downgrade::Reset(_)) => ("downgrade reset", STORE),
+        Command::Downgrade(Downgrade::List(_)) => ("downgrade list", NONE),
+        Command::Trust(TrustVerb::Revoke(_)) => ("trust revoke", STORE),
+        Command::Trust(TrustVerb::Require(_)) => ("trust require", STORE),
+        Command::Trust(TrustVerb::Show(_)) => ("trust show", NONE),
+        // Keys and images are files like others; in the store they are the store's.
+        Command::Key(_) | Command::Sign(_) => ("sign", NONE),
         Command::Upgrade(_) => ("upgrade", IMAGES),
         // The cache and the definitions of repositories are files like others.
         Command::Repo(Repo::Add(_) | Repo::Remove(_) | Repo::Refresh(_)) => ("repo", NONE),

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use crate::world::{World, render};
 
 /// The words of a command, what it is given, and what it needs.
-const VERBS: [(&str, &str, &str); 45] = [
+const VERBS: [(&str, &str, &str); 53] = [
     ("init", "", "dac_override"),
     ("base import", "base", "dac_override,sys_admin"),
     ("build", "htop-3.4 --name h --version 1 -o h.img", ""),
@@ -51,6 +51,14 @@ const VERBS: [(&str, &str, &str); 45] = [
     ("repo", "", ""),
     ("search", "", ""),
     ("upgrade", "", "dac_override,sys_admin"),
+    ("key generate", "", ""),
+    ("sign", "htop_3.4.img --key k.key", ""),
+    ("downgrade allow", "layer htop 1 --key k.key", "dac_override"),
+    ("downgrade list", "", ""),
+    ("downgrade reset", "", "dac_override"),
+    ("trust show", "", ""),
+    ("trust revoke", "0123456789ABCDEF", "dac_override"),
+    ("trust require", "", "dac_override"),
     ("completions", "bash", ""),
     ("man", "", ""),
     ("override", "", ""),
@@ -103,7 +111,8 @@ fn every_command_has_its_line() {
         let page =
             name.trim_end_matches(".1").trim_start_matches("layerctl").trim_start_matches('-');
         // What only groups others, and repositories, which are files like others.
-        let group = ["", "base", "set", "etc", "boot"].contains(&page) || page.starts_with("repo-");
+        let group = ["", "base", "set", "etc", "boot", "key", "downgrade", "trust"].contains(&page)
+            || page.starts_with("repo-");
         assert!(group || known.contains(page), "no line for {page}");
     }
 }

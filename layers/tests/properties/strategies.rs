@@ -73,8 +73,8 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
         ])
     };
     let scope = select(vec![Scope::Generation, Scope::Shared]);
-    let etc = (mode(), scope, paths_below("/etc"), size())
-        .prop_map(|(mode, scope, keep, size)| EtcPolicy { mode, scope, keep, size });
+    let etc = (mode(), scope, paths_below("/etc"), size(), any::<bool>())
+        .prop_map(|(mode, scope, keep, size, audit)| EtcPolicy { mode, scope, keep, size, audit });
     let var = (mode(), paths_below("/var"), paths_below(""), paths_below("/var"), size())
         .prop_map(|(mode, bind, owned, keep, size)| VarPolicy { mode, bind, owned, keep, size });
     let home = (mode(), paths_below("/home"), size()).prop_map(|(mode, keep, size)| HomePolicy {
