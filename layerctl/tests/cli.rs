@@ -4,6 +4,7 @@
 //! their own.
 
 #![expect(clippy::disallowed_methods, reason = "tests make files, stores and processes")]
+#![expect(clippy::indexing_slicing, reason = "a test ends with the first surprise")]
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
 mod attempts;

@@ -15,9 +15,13 @@ use cases::{Case, How, Says};
 /// Policies that refuse in other words, after what is granted was looked at.
 const ALLOW: &str = "--allow devices,kinds,identity,setuid,capabilities,directories,shadowing,var";
 
+/// Where signatures are required.
+const TRUST: &str = "--trust trust";
+
 /// A world with a base that has what layers may want to take over, and that requires signatures.
 fn world() -> World {
     let world = World::new();
+    let key = world.key("good");
     world.base_tree("base");
     world.shell(
         "cd base; mkdir -p usr/bin usr/share/doc etc/pam.d usr/lib/systemd/system usr/lib/udev/rules.d usr/lib64 opt root
@@ -25,8 +29,10 @@ fn world() -> World {
          echo ssh >usr/lib/systemd/system/ssh.service; echo rule >usr/lib/udev/rules.d/50-base.rules",
     );
     world.done("init");
-    world.done("base import base");
-    world.write("state/layerctl/trust", "verify require\n");
+    world.done("build base --kind base --name debian --version 13 -o debian_13.img");
+    world.done("sign debian_13.img --key good.key");
+    world.done("base import debian_13.img");
+    world.write("trust", format!("verify require\n{key}\n"));
     world
 }
 
@@ -61,7 +67,7 @@ fn make(world: &World, case: &Case) {
     }
 }
 
-/// Writes the manifest that goes with evil_1.img.
+/// Writes the manifest that goes with evil_1.img, and signs it.
 fn describe(world: &World, case: &Case, grants: &str) {
     let size = fs::metadata(world.path("evil_1.img")).unwrap().len();
     let digest = world.shell("sha256sum evil_1.img");
@@ -77,10 +83,11 @@ fn describe(world: &World, case: &Case, grants: &str) {
          size = {size}\ndigest = \"{digest}\"\ndirs = {dirs:?}\ndeletes = {deletes:?}\n{grants}"
     );
     world.write("evil_1.toml", text);
+    world.done("sign evil_1.img --key good.key");
 }
 
 fn install(world: &World, options: &str) -> Output {
-    world.command(&format!("install {options} {ALLOW} evil_1.img")).output().unwrap()
+    world.command(&format!("{TRUST} install {options} {ALLOW} evil_1.img")).output().unwrap()
 }
 
 /// Installs a case without a grant, which must change nothing and say why, and, where a grant makes it right, with it.
@@ -151,7 +158,7 @@ fn there_are_enough_of_them_and_no_two_are_one() {
 #[test]
 fn what_nothing_makes_right_is_refused_without_signatures_too() {
     let world = world();
-    fs::remove_file(world.path("state/layerctl/trust")).unwrap();
+    world.write("trust", "verify off\n");
     for case in cases::RIGHTS.iter().filter(|case| case.name.contains("overlay.redirect")) {
         make(&world, case);
         let refused = world.refused("install evil_1.img");
@@ -164,14 +171,15 @@ fn what_nothing_makes_right_is_refused_without_signatures_too() {
 #[test]
 fn a_layer_without_a_grant_installs_where_no_signature_is_asked_for() {
     let world = world();
-    fs::remove_file(world.path("state/layerctl/trust")).unwrap();
+    world.write("trust", "verify off\n");
     let case = &cases::NODES[0];
     make(&world, case);
     let output = install(&world, "");
     assert!(output.status.success(), "{}", render(case.name, &output));
     // What is there already is not judged again, but what is put over it is.
-    world.write("state/layerctl/trust", "verify require\n");
-    let linted = world.run(&["lint evil", "lint evil --grants", "lint evil --grants --json"]);
+    world.write("trust", "verify require\n");
+    let linted =
+        world.run(&["--trust trust lint evil", "lint evil --grants", "lint evil --grants --json"]);
     insta::assert_snapshot!(linted);
 }
 
@@ -180,7 +188,7 @@ fn a_line_that_grants_nothing_is_told() {
     let world = world();
     make(&world, &cases::NODES[0]);
     describe(&world, &cases::NODES[0], "grants = [\"suid /usr/bin/x\"]\n");
-    let refused = world.refused("install evil_1.img");
+    let refused = world.refused("--trust trust install evil_1.img");
     assert!(
         refused.contains("\"suid /usr/bin/x\" is no grant: nobody knows its first word"),
         "{refused}"

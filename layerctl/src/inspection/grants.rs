@@ -1,17 +1,14 @@
 //! What a layer needs against what its manifest grants.
 
-use std::io;
-use std::path::PathBuf;
-
 use layers::grants::{Flaw, Grants, Judgement};
 use layers::layout::Layout;
 use layers::manifest::Manifest;
 use layers::plan::change::Refusal;
-use layers::store::read;
-use layers::trust::{Trust, Verify};
+use layers::trust::Verify;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::trust::Guard;
 
 /// The most lines that a message has; the others are counted.
 const LISTED: usize = 5;
@@ -19,24 +16,9 @@ const LISTED: usize = 5;
 /// What to do about what no grant makes right.
 const REBUILD: &str = "build the layer without them; what a layer may have: docs/grants.md";
 
-/// Whether a store takes only what is signed, as its trust file or this machine's says. One that cannot be read is an error.
+/// Whether a store takes only what is signed.
 pub(crate) fn required(context: &Context, layout: &Layout) -> Result<bool, Error> {
-    let machine = context.is_running_system().then(|| PathBuf::from(Trust::FILE));
-    for path in machine.into_iter().chain([layout.trust()]) {
-        let text = match read::text(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io("read", &path, error)),
-        };
-        let trust = Trust::parse(&text).map_err(|error| {
-            let what = format!("{}: {error}", path.display());
-            Refusal::new(what, "correct that line")
-        })?;
-        if trust.verify == Verify::Require {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(Guard::of(context, layout)?.verify() == Verify::Require)
 }
 
 /// Refuses a layer with something that no grant makes right or, where `required`, that its manifest does not grant.

@@ -1,7 +1,5 @@
 //! The entries of an image as their bytes are, for [`layers::grants`]: nothing is left out for its name.
 
-#![expect(clippy::disallowed_methods, reason = "reads the directories of images")]
-
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
