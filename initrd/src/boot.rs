@@ -423,3 +423,32 @@ fn is_unwritable(error: &HostError) -> bool {
     let kinds = [PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull];
     matches!(error, HostError::Io { source, .. } if kinds.contains(&source.kind()))
 }
+
+#[cfg(test)]
+mod tests {
+    use layers::id::Digest;
+    use layers::manifest::Verity;
+    use layers::plan::Cover;
+    use layers::superblock::Format;
+    use layers::trust::OnCorruption;
+
+    use super::*;
+
+    #[test]
+    fn a_cover_asks_for_dm_verity_once() {
+        let digest = Digest::new([1; 32]);
+        let verity = Verity { root: digest, salt: String::new(), data_blocks: 1, fsverity: digest };
+        let cover = Cover { verity, tree: "/x.verity".into(), corruption: OnCorruption::Eio };
+        let mount = |format, cover: Option<&Cover>| Op::MountImage {
+            image: "/x.img".into(),
+            format,
+            cover: cover.cloned(),
+            at: "/x".into(),
+        };
+        let (squashfs, erofs) = (Format::Squashfs, Format::Erofs);
+        let ops =
+            vec![mount(squashfs, None), mount(erofs, Some(&cover)), mount(squashfs, Some(&cover))];
+        assert_eq!(drivers(&Plan { ops }), ["squashfs", "erofs", VERITY]);
+        assert_eq!(drivers(&Plan { ops: vec![mount(erofs, None)] }), ["erofs"]);
+    }
+}
