@@ -28,6 +28,9 @@ pub(crate) fn check(
     decision: &mut Decision,
     dry_run: bool,
 ) -> Result<(), Error> {
+    if decision.compositions.is_empty() {
+        return Ok(());
+    }
     let mut lines: Vec<String> = Vec::new();
     let required = inspection::grants::required(context, &store.layout)?;
     for composition in &decision.compositions {

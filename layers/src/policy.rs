@@ -217,12 +217,13 @@ impl Policy {
         record.only(&Dir::ALL.map(Dir::name))?;
         let Self { mut etc, mut var, mut home } = Self::default();
         if let Some(table) = record.table("etc")? {
-            table.only(&["mode", "scope", "keep", "size"])?;
+            table.only(&["mode", "scope", "keep", "audit", "size"])?;
             read_common(table, Dir::Etc, &mut etc.mode, &mut etc.keep, &mut etc.size)?;
             if table.has("scope") {
                 let known = [("generation", Scope::Generation), ("shared", Scope::Shared)];
                 etc.scope = table.one_of("scope", &known)?;
             }
+            etc.audit = table.flag("audit")?;
         }
         if let Some(table) = record.table("var")? {
             table.only(&["mode", "bind", "owned", "keep", "size"])?;

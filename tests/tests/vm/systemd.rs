@@ -97,7 +97,7 @@ fn a_new_layer_s_service_runs_at_once_and_stays_disabled_where_it_was_disabled()
     shell.power_off_kernel()?;
     guest.wait_for_exit(BOOT)?;
 
-    let mut guest = state.machine(Drive::writable(&disk)).start()?;
+    let mut guest = state.machine(Drive::writable(&disk)).quick_systemd().start()?;
     let mut shell = guest.log_in(SYSTEM)?;
     shell.set_deadline(SYSTEM);
     is_sound(&mut shell)?;
