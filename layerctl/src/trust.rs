@@ -176,7 +176,7 @@ impl Guard {
         self.floors = floors;
         let Some(text) = optional(&layout.downgrade())? else { return Ok(()) };
         let signatures = optional(&layout.downgrade_signatures())?;
-        match signed_off(self, &text, signatures.as_deref()) {
+        match self.trust.signed_off(&text, signatures.as_deref(), self.now) {
             Ok(lower) => self.floors.lower(&lower),
             Err(why) => self.ignored = Some(why),
         }
@@ -187,24 +187,6 @@ impl Guard {
     pub(crate) fn now(&self) -> u64 {
         self.now
     }
-}
-
-/// What a signed text lets be older.
-pub(crate) fn signed_off(
-    guard: &Guard,
-    text: &str,
-    signatures: Option<&str>,
-) -> Result<Floors, String> {
-    let signers = guard
-        .trust
-        .check(text.as_bytes(), signatures, guard.now)
-        .map_err(|distrust| distrust.to_string())?;
-    let floors: Floors = text.parse()?;
-    for line in floors.lines() {
-        let name = line.split(' ').nth(1).unwrap_or_default();
-        signers.allow(Purpose::Downgrade, name).map_err(|distrust| distrust.to_string())?;
-    }
-    Ok(floors)
 }
 
 fn read_floors(path: &Path) -> Result<Option<Floors>, Error> {

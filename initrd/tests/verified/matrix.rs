@@ -258,6 +258,24 @@ fn an_older_version_boots_once_somebody_signed_it_off() {
 }
 
 #[test]
+fn only_a_key_that_may_signs_an_older_version_off() {
+    for (limit, booted) in [
+        ("kinds=downgrade names=htop", Some(2)),
+        ("kinds=downgrade names=nginx", Some(1)),
+        ("kinds=layer", Some(1)),
+    ] {
+        let mut store = Store::new();
+        let other = KeyPair::generate_unencrypted_keypair().unwrap();
+        add(&mut store, &format!("key {} {limit}", other.pk.to_base64()));
+        fs::write(store.layout.versions(), "layer htop 3.2\n").unwrap();
+        let lower = "layer htop 3\n";
+        fs::write(store.layout.downgrade(), lower).unwrap();
+        fs::write(store.layout.downgrade_signatures(), sign(&other, lower)).unwrap();
+        assert_eq!(store.booted("").0, booted, "{limit}");
+    }
+}
+
+#[test]
 fn a_second_key_makes_up_for_one_that_does_not_count() {
     let mut store = Store::new();
     let other = KeyPair::generate_unencrypted_keypair().unwrap();

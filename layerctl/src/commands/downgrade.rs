@@ -58,7 +58,7 @@ fn allow(args: &DowngradeAllow, context: &Context) -> Result<Outcome, Error> {
     }
     context.ui.say(&format!("{} {name} {version} is signed off by key {}", kind.name(), key.id()));
     let guard = Guard::of(context, &layout)?;
-    if let Err(why) = trust::signed_off(&guard, &text, Some(&signed)) {
+    if let Err(why) = guard.trust().signed_off(&text, Some(&signed), guard.now()) {
         context.ui.warn(&format!("this machine does not take it: {} {why}", path.display()));
     }
     Ok(Outcome::Done)
@@ -89,7 +89,7 @@ fn list(args: Reading, context: &Context) -> Result<Outcome, Error> {
     let guard = Guard::of(context, &layout)?;
     let why_not = text
         .as_deref()
-        .and_then(|text| trust::signed_off(&guard, text, signatures.as_deref()).err());
+        .and_then(|text| guard.trust().signed_off(text, signatures.as_deref(), guard.now()).err());
     let view = View { schema: ui::SCHEMA, allowed: floors.lines().collect(), why_not };
     if args.json {
         context.ui.json(&view)?;

@@ -14,7 +14,7 @@ use crate::plan::Cover;
 use crate::plan::boot::{BootFacts, EtcOrigin, EtcSource, EtcUppers, UpperFacts, etc_origin};
 use crate::policy::{Dir, Scope};
 use crate::superblock::Format;
-use crate::trust::{Distrust, Document, Essence, Floors, Purpose, Trust, Verify};
+use crate::trust::{Distrust, Document, Essence, Floors, Trust, Verify};
 
 /// The facts that do not depend on a generation: pointers, shared uppers, what is asked of the boot. `kernel` and
 /// `read_only` are the caller's to know.
@@ -63,10 +63,7 @@ pub fn floors(
     let signed_off = || -> Result<Option<Floors>, String> {
         let Some(text) = read(&layout.downgrade())? else { return Ok(None) };
         let signatures = read(&layout.downgrade_signatures())?;
-        let signers = trust.check(text.as_bytes(), signatures.as_deref(), now);
-        let allowed = signers.and_then(|signers| signers.allow(Purpose::Downgrade, "downgrade"));
-        allowed.map_err(|error| error.to_string())?;
-        text.parse().map(Some)
+        trust.signed_off(&text, signatures.as_deref(), now).map(Some)
     };
     match signed_off() {
         Ok(lower) => {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use super::Purpose;
+use super::{Purpose, Trust};
 use crate::id::{Name, Version};
 
 /// A lowest version for each kind and name; as text one line each, `base debian 13.1`.
@@ -88,6 +88,25 @@ impl Floors {
         let version = Version::from_str(version).map_err(|_| unknown())?;
         self.raise_to(kind, &name, &version);
         Ok(())
+    }
+}
+
+impl Trust {
+    /// Reads the older versions that somebody has signed off: whoever signed must be allowed to for each name. The error is
+    /// a sentence's end; `now` is in seconds since 1970, UTC.
+    pub fn signed_off(
+        &self,
+        text: &str,
+        signatures: Option<&str>,
+        now: u64,
+    ) -> Result<Floors, String> {
+        let failed = |distrust: super::Distrust| distrust.to_string();
+        let signers = self.check(text.as_bytes(), signatures, now).map_err(failed)?;
+        let floors: Floors = text.parse()?;
+        for floor in &floors.0 {
+            signers.allow(Purpose::Downgrade, floor.name.as_str()).map_err(failed)?;
+        }
+        Ok(floors)
     }
 }
 
