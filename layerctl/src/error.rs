@@ -7,10 +7,8 @@ use caps::{CapSet, Capability};
 use layers::config::ConfigError;
 use layers::exec::{Failure, HostError};
 use layers::id::IdError;
-use layers::layout::Layout;
 use layers::plan::change::Refusal;
 use layers::plan::check::Fault;
-use layers::plan::{Op, Plan};
 use layers::requirement::RequirementError;
 use layers::store::inspect::InspectError;
 use layers::store::{StoreError, publish};
@@ -22,6 +20,7 @@ use thiserror::Error;
 
 use crate::disk;
 use crate::initramfs;
+use crate::reached::{Reached, UNSETTLED};
 use crate::repo::error::RepoError;
 use crate::signing::key::KeyError;
 use crate::triggers::TableError;
@@ -235,65 +234,7 @@ fn capabilities(missing: &[Capability]) -> String {
     missing.iter().map(Capability::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// How far a plan had come that stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reached {
-    /// Nothing of it was done.
-    Nothing,
-    /// Nothing that a boot looks at was done.
-    Store,
-    /// A generation is not to be tried once any more.
-    Next,
-    /// All that people see was done, but not the rest.
-    All,
-    /// All was done, but the last of it may not be on disk.
-    Unsettled,
-}
-
-impl Reached {
-    /// How far `plan` had come when it stopped.
-    pub(crate) fn of(plan: &Plan, failure: &Failure, layout: &Layout) -> Self {
-        let seen = |op: &&Op| match op {
-            Op::WriteFile { path, .. } | Op::Remove { path } => {
-                path.starts_with(layout.boot()) && !path.starts_with(layout.tries())
-            }
-            _ => false,
-        };
-        let unsettled = matches!(&failure.source, HostError::Io { source, .. } if publish::is_unsettled(source));
-        let done = failure.done + usize::from(unsettled);
-        let all = plan.ops.iter().filter(seen).count();
-        match plan.ops.iter().take(done).filter(seen).count() {
-            0 if done == 0 => Self::Nothing,
-            0 => Self::Store,
-            so_far if so_far < all => Self::Next,
-            _ if unsettled => Self::Unsettled,
-            _ => Self::All,
-        }
-    }
-
-    /// Whether what was asked for can be seen.
-    pub(crate) fn is_visible(self) -> bool {
-        matches!(self, Self::All | Self::Unsettled)
-    }
-
-    fn unharmed(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing was changed",
-            Self::Store => {
-                "what boots next is unchanged; images that were copied stay until: layerctl cleanup"
-            }
-            Self::Next => {
-                "what boots by default is unchanged; the generation to try once is not tried any more"
-            }
-            Self::All => "the change is made; when the cause is gone: layerctl cleanup",
-            Self::Unsettled => UNSETTLED,
-        }
-    }
-}
-
 const DOWNLOADED: &str = "nothing was changed; what was downloaded stays until: layerctl cleanup";
-
-const UNSETTLED: &str = "the change is made, but a power cut may take it back";
 
 impl Error {
     /// An I/O error with what was being done and to what.

@@ -28,6 +28,7 @@ mod packing;
 mod partition;
 mod preview;
 mod program;
+mod reached;
 mod repo;
 mod requests;
 mod resolve;

@@ -287,15 +287,7 @@ impl BootRequest {
                     value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
             }
             ("verify", None) => self.hashed = true,
-            ("verify", Some("off")) => {
-                return Err("nothing lowers what the initrd asks".to_owned());
-            }
-            ("verify", Some(value)) => {
-                let known = Verify::ALL.into_iter().find(|verify| verify.name() == value);
-                let verify =
-                    known.ok_or_else(|| format!("{value:?} is none of if-signed, require"))?;
-                self.verify = self.verify.max(verify);
-            }
+            ("verify", Some(value)) => self.verify = self.verify.max(verify(value)?),
             ("watchdog", Some(value)) => {
                 let seconds: u32 =
                     value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
@@ -366,6 +358,13 @@ fn generation(value: &str) -> Result<GenerationChoice, String> {
         number => number.parse().map(GenerationChoice::Id).map_err(|_| {
             format!("{number:?} is no generation: a number, default or previous is expected")
         }),
+    }
+}
+
+fn verify(value: &str) -> Result<Verify, String> {
+    match Verify::ALL.into_iter().find(|verify| verify.name() == value) {
+        Some(Verify::Off) => Err("nothing lowers what the initrd asks".to_owned()),
+        known => known.ok_or_else(|| format!("{value:?} is none of if-signed, require")),
     }
 }
 
