@@ -1,7 +1,8 @@
 //! Images of which every block is checked as it is read: by fs-verity, or by dm-verity over loop devices.
 
-use crate::state::{BOOT, SYSTEMD, State, report};
+use crate::state::{BOOT, SYSTEMD, State, report, says};
 use layers::store::cover;
+use layers::trust::Verify;
 use layers::verity;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -204,19 +205,46 @@ fn sign(state: &State) -> Result<String, Failure> {
 
 /// The initramfs with this trust file in it.
 fn initrd(state: &State, trust: &str) -> Result<PathBuf, Failure> {
-    let initrd = state.beside("initrd.img");
+    let (initrd, file) = (state.beside("initrd.img"), state.beside("trust"));
+    files::write(&file, trust)?;
     let mut command = process::command(&state.artefacts().layerctl);
     command.arg("initrd").arg("-o").arg(&initrd).arg("--init").arg(&state.artefacts().init);
-    command.arg("--modules-from").arg(&state.artefacts().tree);
+    command.arg("--modules-from").arg(&state.artefacts().tree).arg("--trust").arg(&file);
     process::run(command.args(["--role", "virtio,ext4,verity"]))?;
-    let tree = state.beside("trust");
-    files::make_dir(&tree.join("etc/layerctl"))?;
-    files::write(&tree.join("etc/layerctl/trust"), trust)?;
-    // The kernel unpacks one archive after the other, each from a place that 4 divides.
-    let mut append = process::command("sh");
-    append.args(["-c", "cd $0 && truncate -s %4 $1 && find . | cpio --quiet -o -H newc >> $1"]);
-    process::run(append.arg(&tree).arg(&initrd))?;
     Ok(initrd)
+}
+
+#[test]
+fn what_is_not_signed_or_damaged_gives_way_to_what_is_whole() -> Result<(), Failure> {
+    let state = State::new("verity-fallback")?;
+    state.install(&["htop"])?;
+    state.install(&["tree"])?;
+    let trust = sign(&state)?;
+    let initrd = initrd(&state, &trust)?;
+    // Generation 3 has a layer that nobody signed, generation 2 one whose hash tree is of nothing.
+    files::remove_file(&state.image(3, Some("tree"))?.with_extension("toml.minisig"))?;
+    let tree = state.image(2, Some("htop"))?.with_extension("verity");
+    files::write(&tree, vec![0; files::size(&tree)? as usize])?;
+    let disk = state.disk(Filesystem::Ext4)?;
+
+    let machine = Machine::new(state.name(), &state.artefacts().kernel, &initrd);
+    let mut guest = machine.drive(Drive::writable(&disk)).append("init=/bin/sh").start()?;
+    says(
+        &mut guest,
+        &[
+            "generation 3 does not boot: layer tree is not signed; trying generation 2",
+            "generation 2 does not boot: layer htop cannot be mounted: ",
+            "; trying generation 1",
+        ],
+    )?;
+    let mut shell = guest.bare_shell(BOOT)?;
+    let report = report(&mut shell)?;
+    assert_eq!((report.generation.get(), report.verify), (1, Verify::Require));
+    // The base's; nothing is left of what was tried before.
+    assert_eq!(shell.check("ls -d /sys/block/dm-* | wc -l")?, "1");
+    assert_eq!(shell.check("ls -d /sys/block/loop*/loop | wc -l")?, "2");
+    shell.power_off_kernel()?;
+    Ok(guest.wait_for_exit(BOOT)?)
 }
 
 #[test]
