@@ -263,18 +263,25 @@ impl Context {
         let decided = decide(&mut store);
         let told = |error| fetch::told(error, images, &store.state);
         let mut decision = decided.map_err(told)?;
+        let guard = match decision.generation {
+            Some(_) => Some(Guard::of(self, &store.layout)?),
+            None => None,
+        };
+        if let Some(guard) = &guard {
+            trust::check_decision(guard, &decision, &store.state, &store.layout)
+                .map_err(|refusal| told(refusal.into()))?;
+        }
         composing::check(self, &table, &store, &mut decision, dry_run).map_err(told)?;
         // What triggers made lives until the plan has been carried out: it is copied from there.
         let (decision, _made) = match dry_run {
             true => (decision, None),
             false => composing::complete(self, &table, &store, decision).map_err(told)?,
         };
-        if decision.generation.is_some() {
-            let guard = Guard::of(self, &store.layout)?;
-            trust::check_decision(self, &guard, &decision, &store.state, &store.layout)
-                .map_err(|refusal| told(refusal.into()))?;
-        } else {
-            self.foresee(&decision, &store);
+        match &guard {
+            Some(guard) => {
+                trust::check_triggers(self, guard, &decision, &store.state, &store.layout);
+            }
+            None => self.foresee(&decision, &store),
         }
         check::check_change(&decision.plan, &store.layout)?;
         if decision.is_unchanged() {

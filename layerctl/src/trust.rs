@@ -18,7 +18,7 @@ use crate::error::Error;
 mod generation;
 pub(crate) mod index;
 
-pub(crate) use generation::{check_decision, check_generation};
+pub(crate) use generation::{check_decision, check_generation, check_triggers};
 
 /// The machine's own trust file.
 pub(crate) const PATH: &str = Trust::FILE;

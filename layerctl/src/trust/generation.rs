@@ -10,17 +10,28 @@ use layers::trust::{Document, Verify};
 use super::Guard;
 use crate::context::Context;
 
-/// Checks every image of the generation that a decision makes, as the boot will. A trigger layer alone is left out there, so
-/// here it is only told.
+/// Checks the base and the layers of the generation that a decision makes, as the boot will: before the kernel mounts any of
+/// them, and before any of their programs runs as a trigger.
 pub(crate) fn check_decision(
-    context: &Context,
     guard: &Guard,
     decision: &Decision,
     state: &State,
     layout: &Layout,
 ) -> Result<(), Refusal> {
     let Some(generation) = decision.generation.as_ref() else { return Ok(()) };
-    check(context, guard, generation, &|digest| describe(Some(decision), state, layout, digest))
+    members(guard, generation, &|digest| describe(Some(decision), state, layout, digest))
+}
+
+/// Tells which trigger layers of the generation that a decision makes are left out at boot.
+pub(crate) fn check_triggers(
+    context: &Context,
+    guard: &Guard,
+    decision: &Decision,
+    state: &State,
+    layout: &Layout,
+) {
+    let describe = |digest: &Digest| describe(Some(decision), state, layout, digest);
+    decision.generation.iter().for_each(|made| triggers(context, guard, made, &describe));
 }
 
 /// Checks every image of a generation that is there.
@@ -31,11 +42,13 @@ pub(crate) fn check_generation(
     state: &State,
     layout: &Layout,
 ) -> Result<(), Refusal> {
-    check(context, guard, generation, &|digest| describe(None, state, layout, digest))
+    let describe = |digest: &Digest| describe(None, state, layout, digest);
+    members(guard, generation, &describe)?;
+    triggers(context, guard, generation, &describe);
+    Ok(())
 }
 
-fn check(
-    context: &Context,
+fn members(
     guard: &Guard,
     generation: &Generation,
     describe: &dyn Fn(&Digest) -> Described,
@@ -48,6 +61,19 @@ fn check(
     for layer in &generation.layers {
         one(guard, &format!("layer {}", layer.title()), &layer.digest, describe)?;
     }
+    Ok(())
+}
+
+/// A trigger layer that is not trusted is left out at boot, alone; so here it is only told.
+fn triggers(
+    context: &Context,
+    guard: &Guard,
+    generation: &Generation,
+    describe: &dyn Fn(&Digest) -> Described,
+) {
+    if guard.verify() == Verify::Off {
+        return;
+    }
     for digest in generation.triggers.iter().filter_map(|trigger| trigger.digest) {
         let what = format!("the trigger layer of {}", generation.id);
         if let Err(refusal) = one(guard, &what, &digest, describe) {
@@ -55,7 +81,6 @@ fn check(
             context.ui.warn(&format!("to have it signed on this machine: {}", super::MACHINE_KEY));
         }
     }
-    Ok(())
 }
 
 /// What there is of an image's description.
