@@ -282,16 +282,11 @@ impl BootRequest {
             ("frozen", value) => self.frozen = self.dirs(key, value)?,
             ("wipe", value) => self.wipe = self.dirs(key, value)?,
             ("onfail", Some(value)) => self.onfail = onfail(value)?,
-            ("timeout", Some(value)) => {
-                self.timeout =
-                    value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
-            }
+            ("timeout", Some(value)) => self.timeout = seconds(value)?,
             ("verify", None) => self.hashed = true,
             ("verify", Some(value)) => self.verify = self.verify.max(verify(value)?),
             ("watchdog", Some(value)) => {
-                let seconds: u32 =
-                    value.parse().map_err(|_| format!("{value:?} is no number of seconds"))?;
-                self.watchdog = (seconds > 0).then_some(seconds);
+                self.watchdog = Some(seconds(value)?).filter(|seconds| *seconds > 0);
             }
             ("plan", None) => self.show_plan = true,
             ("plan", Some(_)) => return Err("takes no value".to_owned()),
@@ -359,6 +354,10 @@ fn generation(value: &str) -> Result<GenerationChoice, String> {
             format!("{number:?} is no generation: a number, default or previous is expected")
         }),
     }
+}
+
+fn seconds<T: FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("{value:?} is no number of seconds"))
 }
 
 fn verify(value: &str) -> Result<Verify, String> {
