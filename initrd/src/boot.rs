@@ -296,6 +296,10 @@ impl Attempt<'_> {
                     }
                     Err(why) => {
                         unmount(&plan.plan, plan.plan.ops.len(), effects.host);
+                        if plan.index.is_some() {
+                            forgo_index(&plan, &why, &mut facts);
+                            continue;
+                        }
                         Err(why)
                     }
                 };
@@ -335,6 +339,11 @@ impl Attempt<'_> {
         let op = plan.plan.ops.get(failure.done).ok_or(why.clone())?;
         if let Op::MountImage { image, .. } = op {
             return self.learn_image(generation, image, &why, facts);
+        }
+        if plan.index.is_some()
+            && matches!(op, Op::MountOverlay(overlay) if !overlay.data.is_empty())
+        {
+            return Ok(forgo_index(plan, &why, facts));
         }
         let full = is_unwritable(&failure.source);
         match op {
@@ -414,6 +423,13 @@ impl Attempt<'_> {
         };
         let below = from.strip_prefix(self.layout.uppers()).ok()?;
         Dir::ALL.into_iter().find(|dir| below.starts_with(dir.name()))
+    }
+}
+
+/// Has the next plan do without the index, which shows no more than the images.
+fn forgo_index(plan: &BootPlan, why: &str, facts: &mut BootFacts) {
+    if let Some(digest) = plan.index {
+        facts.images.insert(digest, Err(format!("cannot be used: {why}")));
     }
 }
 

@@ -262,7 +262,9 @@ pub(crate) fn examine(context: &Context, path: &Path, naming: &Naming) -> Result
     };
     refusals.extend(match manifest.kind {
         Kind::Base => check_contents(&what, &contents, manifest.kind, &manifest.deletes).err(),
-        Kind::Layer | Kind::Trigger => check_absent(&what, &contents, &manifest.deletes).err(),
+        Kind::Layer | Kind::Trigger | Kind::Index => {
+            check_absent(&what, &contents, &manifest.deletes).err()
+        }
     });
     Ok(Examined { path: path.to_owned(), manifest, refusals })
 }
@@ -312,7 +314,7 @@ pub(crate) fn open(path: &Path, format: Format) -> Result<OpenImage, Error> {
 pub(crate) fn kernels(contents: &Contents, kind: Kind) -> Vec<String> {
     match kind {
         Kind::Base => contents.kernels.clone(),
-        Kind::Layer | Kind::Trigger => Vec::new(),
+        Kind::Layer | Kind::Trigger | Kind::Index => Vec::new(),
     }
 }
 
@@ -345,7 +347,7 @@ pub(crate) fn check_contents(
     check_deletes(what, contents, declared)?;
     match kind {
         Kind::Base => check_base(what, contents),
-        Kind::Layer | Kind::Trigger => Ok(()),
+        Kind::Layer | Kind::Trigger | Kind::Index => Ok(()),
     }
 }
 

@@ -256,6 +256,8 @@ impl Context {
         store.state.attempts = config.as_ref().and_then(|config| config.boot.attempts);
         let install = config.as_ref().map(|config| config.install.clone()).unwrap_or_default();
         store.state.install = install.allowing(&self.place.allow);
+        let signs = config.as_ref().is_some_and(|config| config.sign.key.is_some());
+        let indexed = config.as_ref().and_then(|config| config.boot.index).unwrap_or(true);
         store.state.policy = config.map(|config| config.writable);
         let table = Table::of(self)?;
         store.state.triggers = Some(table.digest());
@@ -271,11 +273,14 @@ impl Context {
             trust::check_decision(guard, &decision, &store.state, &store.layout)
                 .map_err(|refusal| told(refusal.into()))?;
         }
+        // Where all that is mounted has to be signed, an index that nobody signs is of no use.
+        let required = guard.as_ref().is_some_and(|guard| guard.verify() == Verify::Require);
+        let indexed = indexed && (signs || !required);
         composing::check(self, &table, &store, &mut decision, dry_run).map_err(told)?;
         // What triggers made lives until the plan has been carried out: it is copied from there.
         let (decision, _made) = match dry_run {
             true => (decision, None),
-            false => composing::complete(self, &table, &store, decision).map_err(told)?,
+            false => composing::complete(self, &table, &store, decision, indexed).map_err(told)?,
         };
         match &guard {
             Some(guard) => {

@@ -20,6 +20,7 @@ mod error;
 mod etc;
 mod file_name;
 mod health;
+mod indexing;
 mod initramfs;
 mod inspection;
 mod kernel;

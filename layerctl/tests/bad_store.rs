@@ -154,7 +154,9 @@ fn an_install_that_is_killed_can_be_typed_again() {
         .unwrap();
     assert!(killed.status.signal().is_some(), "{killed:?}");
     let store = world.path("state/layerctl/store");
-    let names = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().file_name());
+    // Beside it is the directory of what was made of it.
+    let files = fs::read_dir(store).unwrap().map(|entry| entry.unwrap());
+    let names = files.filter(|file| file.path().is_file()).map(|file| file.file_name());
     let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(".tmp-")).collect();
     assert_eq!(left.len(), 1, "the copy was not half-way");
 

@@ -19,6 +19,7 @@
 //! [boot]
 //! attempts = 3
 //! partition = "/efi"       # or "none"
+//! index = true             # or false: new generations are plain stacks of images
 //!
 //! [install]
 //! conflicts = "refuse"     # or "warn", "allow"
@@ -110,6 +111,9 @@ pub struct Boot {
     /// Where the boot partition is mounted that gets kernels and boot loader entries; `none` for none. Where nothing is
     /// said, the first of /boot, /efi and /boot/efi that is a FAT file system.
     pub partition: Option<PathBuf>,
+    /// Whether new generations have indexes, which make a path cost the same however many layers there are. They have,
+    /// where nothing is said.
+    pub index: Option<bool>,
 }
 
 impl Boot {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::id::{Digest, GenerationId, IdError, Name, SetName, Version};
+use crate::index::Index;
 use crate::kernel::{Kernel, check_options};
 use crate::manifest::Manifest;
 use crate::policy::Policy;
@@ -105,6 +106,9 @@ pub struct Generation {
     /// What goes on top, for each choice of layers that was foreseen.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<Trigger>,
+    /// The merged trees of base and layers that were foreseen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<Index>,
     /// What was asked for beside layers by name, as [`crate::intent`] reads it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<String>,
@@ -206,7 +210,7 @@ impl Generation {
     fn read(record: Record<'_>) -> Result<Self, RecordError> {
         record.only(&[
             "schema", "id", "parent", "created", "reason", "options", "base", "kernel", "layers",
-            "sets", "triggers", "requests", "writable",
+            "sets", "triggers", "indexes", "requests", "writable",
         ])?;
         let missing = |key| move || record.refuse(key, "is missing");
         let mut sets = BTreeMap::new();
@@ -232,6 +236,7 @@ impl Generation {
                 .collect::<Result<_, _>>()?,
             sets,
             triggers: record.list("triggers")?,
+            indexes: record.list("indexes")?,
             requests: record.list("requests")?,
             writable: record
                 .table("writable")?
@@ -244,12 +249,13 @@ impl Generation {
         self.layers.iter().find(|layer| layer.name == *name)
     }
 
-    /// Digests of all images, the base's first and those of trigger layers last.
+    /// Digests of all images, the base's first and those of trigger layers and indexes last.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         let triggers = self.triggers.iter().filter_map(|trigger| trigger.digest);
         std::iter::once(self.base.digest)
             .chain(self.layers.iter().map(|layer| layer.digest))
             .chain(triggers)
+            .chain(self.indexes.iter().map(|index| index.digest))
     }
 
     /// Whether the parts fit together; the text says which do not.

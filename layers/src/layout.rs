@@ -436,6 +436,11 @@ impl BootPaths {
         self.run.join("trigger")
     }
 
+    /// Where the index's image is mounted.
+    pub fn index(&self) -> PathBuf {
+        self.run.join("index")
+    }
+
     /// Where an image is mounted that is not part of this boot but that an upper lay over before.
     pub fn old(&self, digest: &Digest) -> PathBuf {
         self.run.join("old").join(digest.to_string())

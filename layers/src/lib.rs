@@ -1,7 +1,7 @@
 //! What layerctl and its initrd share: words, plans, and the effects that carry them out.
 //!
 //! ```text
-//! text → types      record id attempts layout manifest requirement os trigger generation intent cmdline config policy size lowers
+//! text → types      record id attempts layout manifest requirement os trigger index generation intent cmdline config policy size lowers
 //!                   superblock report kernel entry signature trust
 //! types → Plan      plan::{boot, change, collect}, linted by plan::check     (pure)
 //! Plan → effects    exec, carried out by a host                              (host, store, sys)
@@ -20,6 +20,7 @@ pub mod generation;
 pub mod grants;
 pub mod host;
 pub mod id;
+pub mod index;
 pub mod intent;
 pub mod kernel;
 pub mod layout;

@@ -40,11 +40,13 @@ pub enum Kind {
     Layer,
     /// What package triggers make over a base and some layers; made by layerctl itself, on top of them.
     Trigger,
+    /// The names and attributes of what a base and some layers are together; made by layerctl itself.
+    Index,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Base, Self::Layer, Self::Trigger];
+    pub const ALL: [Self; 4] = [Self::Base, Self::Layer, Self::Trigger, Self::Index];
 
     /// Its word in a manifest.
     pub const fn word(self) -> &'static str {
@@ -52,6 +54,7 @@ impl Kind {
             Self::Base => "base",
             Self::Layer => "layer",
             Self::Trigger => "trigger",
+            Self::Index => "index",
         }
     }
 }

@@ -137,10 +137,12 @@ impl Facts {
         let all = [("base", generation.base.digest, Format::Squashfs)];
         let triggers = generation.triggers.iter().filter_map(|trigger| trigger.digest);
         let triggers = triggers.zip(["trigger-1", "trigger-2", "trigger-3"]);
+        let indexes = generation.indexes.iter().map(|index| index.digest);
+        let indexes = indexes.zip(["index-1", "index-2", "index-3"]);
         let all: Vec<_> = all
             .into_iter()
             .chain(layers)
-            .chain(triggers.map(|(digest, name)| (name, digest, Format::Erofs)))
+            .chain(triggers.chain(indexes).map(|(digest, name)| (name, digest, Format::Erofs)))
             .collect();
         let named: Vec<_> = all.iter().map(|(name, digest, _)| (*name, *digest)).collect();
         let images: Vec<_> = all

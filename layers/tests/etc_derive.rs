@@ -356,6 +356,7 @@ impl Machine {
         let overlay = Overlay {
             source: format!("layerctl:{at}"),
             lowers: lowers.iter().map(|path| self.at(path)).collect(),
+            data: Vec::new(),
             upper: upper.map(|path| Upper::below(&self.at(path))),
             at: self.at(at),
         };

@@ -34,7 +34,13 @@ fn image(at: &str) -> Op {
 
 fn overlay(lowers: &[&str], upper: Option<Upper>, at: &str) -> Op {
     let lowers = lowers.iter().map(|lower| run(lower)).collect();
-    Op::MountOverlay(Overlay { source: "layerctl:1".into(), lowers, upper, at: at.into() })
+    Op::MountOverlay(Overlay {
+        source: "layerctl:1".into(),
+        lowers,
+        data: Vec::new(),
+        upper,
+        at: at.into(),
+    })
 }
 
 fn etc_upper() -> Upper {

@@ -195,7 +195,7 @@ impl Job {
         };
         let root = match self.kind {
             Kind::Base => root,
-            Kind::Layer | Kind::Trigger => {
+            Kind::Layer | Kind::Trigger | Kind::Index => {
                 let release = self.about.fits.unwrap_or_else(Release::any);
                 build::with_release(context, root, &name, &release, work)?
             }

@@ -1,5 +1,6 @@
 //! `layerctl verify`.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use layers::generation::Layer;
@@ -130,8 +131,12 @@ fn images(store: &Store, guard: &Guard, wanted: Option<&[Digest]>, ui: &Ui) -> V
     let kernels = verify::all_kernels(state).into_iter().filter(|_| wanted.is_none());
     images.extend(kernels.map(look_at_kernel));
     bar.finish_and_clear();
-    // By what people call them; nameless ones last.
-    images.sort_by_cached_key(|image| (image.title.is_none(), image.title.clone()));
+    // By what people call them, newest first; nameless ones last. Versions of what is made here are digests, which say nothing.
+    images.sort_by_cached_key(|image| {
+        let name = image.title.as_deref().and_then(|title| title.split(' ').next());
+        let newest = image.generations.iter().max().copied();
+        (image.title.is_none(), name.map(str::to_owned), Reverse(newest), image.title.clone())
+    });
     images
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Source: Linux 6.12 `fs/erofs/erofs_fs.h`; all numbers are little-endian.
 
+use super::attributes;
+
 /// Bytes of a block.
 pub(super) const BLOCK: u64 = 4096;
 
@@ -19,29 +21,46 @@ const ENTRY: usize = 12;
 const MAGIC: u32 = 0xe0f5_e1e2;
 /// `EROFS_FEATURE_COMPAT_MTIME`: the inodes' times are those of modification.
 const TIMES_ARE_MTIMES: u32 = 2;
-/// `i_format` of an extended inode whose data is in blocks, or has its tail behind the inode.
+/// `EROFS_FEATURE_INCOMPAT_CHUNKED_FILE` (Linux 5.15): there may be files whose blocks are listed.
+const CHUNKED_FILES: u32 = 4;
+/// `i_format` of an extended inode whose data is in blocks, or has its tail behind the inode, or is listed there.
 const PLAIN: u16 = 1;
 const INLINE: u16 = 1 | 2 << 1;
+const LISTED: u16 = 1 | 4 << 1;
+/// Chunks of 2^31 blocks, the largest: one entry is the list of any file.
+const ONE_CHUNK: u32 = 31;
+/// `EROFS_NULL_ADDR`: the entry of a chunk that is all zeros.
+const NOWHERE: u32 = u32::MAX;
+/// Bytes of that entry.
+const CHUNK_ENTRY: u64 = 4;
 
 /// A file of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Type and permissions, as stat(2) has them.
-    pub(super) mode: u16,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) mode: u16,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Modification time, in seconds since 1970.
-    pub(super) time: u64,
-    pub(super) content: Content,
+    pub(crate) time: u64,
+    /// What comes to it, in nanoseconds.
+    pub(crate) nanos: u32,
+    /// How many names it is said to have; none: as many as it has here.
+    pub(crate) links: Option<u32>,
+    /// Its extended attributes, as [`super::attributes::encode`] has them.
+    pub(crate) attributes: Vec<u8>,
+    pub(crate) content: Content,
 }
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// Names, and the places of their nodes in the list.
     Directory(Vec<(Vec<u8>, usize)>),
     /// So many bytes.
     File(u64),
+    /// So many bytes, none of which is in the image.
+    Hole(u64),
     /// Where a symbolic link leads.
     Link(Vec<u8>),
     /// A device's number, as the kernel encodes it (`new_encode_dev`); of a pipe or socket 0.
@@ -51,7 +70,7 @@ pub(super) enum Content {
 /// Where a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The byte at which its inode begins.
+    /// The byte at which its inode begins, which its attributes follow.
     pub(super) inode: u64,
     /// Bytes of its data.
     pub(super) size: u64,
@@ -67,6 +86,8 @@ pub(super) struct Layout {
     pub(super) places: Vec<Place>,
     /// Blocks of the whole image.
     pub(super) blocks: u32,
+    /// Whether there are files without their bytes.
+    holes: bool,
 }
 
 impl Layout {
@@ -78,12 +99,17 @@ impl Layout {
         for node in nodes {
             let size = match &node.content {
                 Content::Directory(entries) => directory_size(entries),
-                Content::File(size) => *size,
+                Content::File(size) | Content::Hole(size) => *size,
                 Content::Link(target) => target.len() as u64,
                 Content::Device(_) => 0,
             };
-            let tail = Some(size % BLOCK).filter(|tail| INODE + tail <= BLOCK).unwrap_or_default();
-            let need = INODE + tail;
+            let head = INODE + node.attributes.len() as u64;
+            let hole = matches!(node.content, Content::Hole(_));
+            let tail = match hole {
+                true => size,
+                false => Some(size % BLOCK).filter(|tail| head + tail <= BLOCK).unwrap_or_default(),
+            };
+            let need = head + if hole { CHUNK_ENTRY } else { tail };
             at = if at % BLOCK + need > BLOCK { at.next_multiple_of(BLOCK) } else { at };
             places.push(Place { inode: at, size, body: 0, in_body: size - tail });
             at = (at + need).next_multiple_of(SLOT);
@@ -94,7 +120,8 @@ impl Layout {
             at = at.checked_add(place.in_body)?.checked_next_multiple_of(BLOCK)?;
         }
         let blocks = u32::try_from(at / BLOCK).ok()?;
-        Some(Self { places, blocks })
+        let holes = nodes.iter().any(|node| matches!(node.content, Content::Hole(_)));
+        Some(Self { places, blocks, holes })
     }
 
     /// The superblock's bytes.
@@ -112,25 +139,34 @@ impl Layout {
         bytes.extend(time.to_le_bytes());
         bytes.extend(0_u32.to_le_bytes());
         bytes.extend(self.blocks.to_le_bytes());
-        // Inodes are counted from the first block; there are no attributes.
+        // Inodes are counted from the first block; no attributes are shared.
         bytes.extend([0; 8]);
         bytes.extend(uuid);
+        // No name.
+        bytes.extend([0; 16]);
+        let holes = self.holes.then_some(CHUNKED_FILES);
+        bytes.extend(holes.unwrap_or_default().to_le_bytes());
         bytes.resize(usize::try_from(SUPERBLOCK).unwrap_or_default(), 0);
         bytes
     }
 
-    /// The bytes of an inode; none where there is no such node.
+    /// The bytes of an inode, its attributes, and the list of a file's blocks; none where there is no such node.
     pub(super) fn inode(&self, nodes: &[Node], number: usize) -> Option<Vec<u8>> {
         let (node, place) = (nodes.get(number)?, self.places.get(number)?);
-        let inline = place.in_body < place.size;
+        let format = match node.content {
+            Content::Hole(_) => LISTED,
+            _ if place.in_body < place.size => INLINE,
+            _ => PLAIN,
+        };
         let mut bytes = Vec::new();
-        bytes.extend(if inline { INLINE } else { PLAIN }.to_le_bytes());
-        bytes.extend(0_u16.to_le_bytes());
+        bytes.extend(format.to_le_bytes());
+        bytes.extend(attributes::count(&node.attributes)?.to_le_bytes());
         bytes.extend(node.mode.to_le_bytes());
         bytes.extend(0_u16.to_le_bytes());
         bytes.extend(place.size.to_le_bytes());
         let data = match node.content {
             Content::Device(device) => device,
+            Content::Hole(_) => ONE_CHUNK,
             _ => u32::try_from(place.body / BLOCK).ok()?,
         };
         bytes.extend(data.to_le_bytes());
@@ -138,9 +174,13 @@ impl Layout {
         bytes.extend(node.uid.to_le_bytes());
         bytes.extend(node.gid.to_le_bytes());
         bytes.extend(node.time.to_le_bytes());
-        bytes.extend(0_u32.to_le_bytes());
-        bytes.extend(links(nodes, node).to_le_bytes());
+        bytes.extend(node.nanos.to_le_bytes());
+        bytes.extend(node.links.unwrap_or_else(|| links(nodes, node)).to_le_bytes());
         bytes.extend([0; 16]);
+        bytes.extend(&node.attributes);
+        if format == LISTED {
+            bytes.extend(NOWHERE.to_le_bytes());
+        }
         Some(bytes)
     }
 
@@ -228,7 +268,8 @@ mod tests {
 
     fn node(content: Content) -> Node {
         let mode = if matches!(content, Content::Directory(_)) { 0o040_755 } else { 0o100_644 };
-        Node { mode, uid: 0, gid: 0, time: 0, content }
+        let attributes = Vec::new();
+        Node { mode, uid: 0, gid: 0, time: 0, nanos: 0, links: None, attributes, content }
     }
 
     proptest! {

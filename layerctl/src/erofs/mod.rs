@@ -1,17 +1,20 @@
-//! EROFS images without any other program: not compressed, without extended attributes. A trigger layer is made on machines
-//! that have no mkfs.erofs, and it must be the same wherever it is made.
+//! EROFS images without any other program, not compressed. Trigger layers, which get no extended attributes, and indexes are
+//! made on machines that have no mkfs.erofs, and must be the same wherever they are made.
 
 #![expect(clippy::disallowed_methods, reason = "reads a tree and writes an image")]
 
+pub(crate) mod attributes;
 mod layout;
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use layout::{BLOCK, Content, Layout, Node, Place, SUPERBLOCK_AT};
+pub(crate) use layout::{Content, Node};
+
+use layout::{BLOCK, Layout, Place, SUPERBLOCK_AT};
 
 use crate::error::Error;
 
@@ -44,6 +47,39 @@ pub(crate) fn write(root: &Path, image: &Path, time: u64, uuid: [u8; 16]) -> Res
     Ok(())
 }
 
+/// The bytes of an image whose files have none in it: the whole tree, whose first node is the root directory, with the places
+/// of the directories that nodes are in. None where it is too large for EROFS.
+pub(crate) fn image(
+    nodes: &[Node],
+    parents: &[usize],
+    time: u64,
+    uuid: [u8; 16],
+) -> Option<Vec<u8>> {
+    let layout = Layout::new(nodes)?;
+    let mut image = vec![0; usize::try_from(u64::from(layout.blocks) * BLOCK).ok()?];
+    let mut put = |bytes: &[u8], at: u64| {
+        let at = usize::try_from(at).ok()?;
+        image.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+        Some(())
+    };
+    put(&layout.superblock(time, uuid), SUPERBLOCK_AT)?;
+    for (number, (node, place)) in nodes.iter().zip(&layout.places).enumerate() {
+        let mut bytes = layout.inode(nodes, number)?;
+        let data = match &node.content {
+            Content::Directory(_) => layout.directory(nodes, number, *parents.get(number)?)?,
+            Content::Link(target) => target.clone(),
+            Content::File(0) | Content::Hole(_) | Content::Device(_) => Vec::new(),
+            Content::File(_) => return None,
+        };
+        let in_body = usize::try_from(place.in_body).ok()?.min(data.len());
+        let (body, tail) = data.split_at_checked(in_body)?;
+        bytes.extend_from_slice(tail);
+        put(&bytes, place.inode)?;
+        put(body, place.body)?;
+    }
+    Some(image)
+}
+
 impl Found {
     /// All bytes of a node's data.
     fn data(&self, number: usize, place: &Place, layout: &Layout) -> Result<Vec<u8>, Error> {
@@ -56,7 +92,7 @@ impl Found {
             }
             Some(Content::File(_)) => fs::read(path).map_err(failed)?,
             Some(Content::Link(target)) => target.clone(),
-            Some(Content::Device(_)) | None => Vec::new(),
+            Some(Content::Device(_) | Content::Hole(_)) | None => Vec::new(),
         };
         if bytes.len() as u64 == place.size {
             return Ok(bytes);
@@ -102,7 +138,7 @@ impl Found {
         } else if metadata.is_symlink() {
             Content::Link(fs::read_link(&path).map_err(failed)?.into_os_string().into_vec())
         } else {
-            Content::Device(device(&metadata))
+            Content::Device(device(metadata.rdev()))
         };
         self.nodes.push(Node {
             // Type and permissions have 16 bits.
@@ -110,6 +146,9 @@ impl Found {
             uid: metadata.uid(),
             gid: metadata.gid(),
             time: u64::try_from(metadata.mtime()).unwrap_or_default(),
+            nanos: 0,
+            links: None,
+            attributes: Vec::new(),
             content,
         });
         self.paths.push(path);
@@ -119,8 +158,8 @@ impl Found {
 }
 
 /// As the kernel's `new_encode_dev`: 8 bits, the major number, 12 more bits.
-fn device(metadata: &Metadata) -> u32 {
-    let (major, minor) = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
+pub(crate) fn device(number: u64) -> u32 {
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 

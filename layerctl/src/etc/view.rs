@@ -251,8 +251,13 @@ impl<'a> Views<'a> {
     }
 
     fn overlay(&self, lowers: Vec<PathBuf>, upper: Option<Upper>, at: &Path) -> Result<(), Error> {
-        let overlay =
-            Overlay { source: "layerctl:view".to_owned(), lowers, upper, at: at.to_owned() };
+        let overlay = Overlay {
+            source: "layerctl:view".to_owned(),
+            lowers,
+            data: Vec::new(),
+            upper,
+            at: at.to_owned(),
+        };
         sys::overlay(&overlay)
             .and_then(|mount| sys::attach(&mount, at))
             .map_err(|error| Error::View { at: at.to_owned(), source: error })

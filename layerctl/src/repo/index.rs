@@ -113,7 +113,8 @@ impl Entry {
             Self::described(self.file.clone(), manifest.clone()) == *self
                 && manifest.schema == layers::manifest::SCHEMA
         });
-        agrees && is_inside(&self.file) && self.kind != Some(Kind::Trigger)
+        let own = [Kind::Trigger, Kind::Index].map(Some).contains(&self.kind);
+        agrees && is_inside(&self.file) && !own
     }
 
     fn order(&self, other: &Self) -> Ordering {

@@ -134,8 +134,13 @@ impl Place {
         let view = self.root();
         let mut stack = vec![sandbox.upper.clone()];
         stack.extend(lowers.iter().cloned());
-        let overlay =
-            Overlay { source: "layerctl".into(), lowers: stack, upper: None, at: view.clone() };
+        let overlay = Overlay {
+            source: "layerctl".into(),
+            lowers: stack,
+            data: Vec::new(),
+            upper: None,
+            at: view.clone(),
+        };
         LinuxHost::new().mount_overlay(&overlay).map_err(|error| error.to_string())?;
         let mut aside = Aside { view: &view, top: self.aside(), copied: Vec::new() };
         aside.copy_directory(Path::new(""))?;

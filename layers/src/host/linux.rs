@@ -340,7 +340,7 @@ fn wants_block_device(error: &HostError) -> bool {
 fn missing_lower(overlay: &Overlay, error: KernelError) -> HostError {
     let uppers = overlay.upper.iter().flat_map(|upper| [&upper.upper, &upper.work]);
     let missing: Option<&PathBuf> = if error.source.kind() == io::ErrorKind::NotFound {
-        overlay.lowers.iter().chain(uppers).find(|path| !path.is_dir())
+        overlay.lowers.iter().chain(&overlay.data).chain(uppers).find(|path| !path.is_dir())
     } else {
         None
     };
@@ -355,6 +355,7 @@ fn file_costs_a_level(image: &Path) -> Result<bool, HostError> {
     let one = Overlay {
         source: "layerctl:probe".to_owned(),
         lowers: vec![image.to_owned(), probe.clone()],
+        data: Vec::new(),
         upper: None,
         at: probe.clone(),
     };

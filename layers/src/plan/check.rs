@@ -39,7 +39,8 @@ pub fn check_boot(plan: &Plan, paths: &BootPaths) -> Result<(), Fault> {
     each(plan, |op| {
         if let Op::MountOverlay(overlay) = op {
             check_overlay(overlay)?;
-            let sources = overlay.lowers.iter().chain(overlay.upper.iter().map(|u| &u.upper));
+            let lowers = overlay.lowers.iter().chain(&overlay.data);
+            let sources = lowers.chain(overlay.upper.iter().map(|u| &u.upper));
             for source in sources {
                 reachable(source, &mounted, &state)?;
             }
@@ -141,25 +142,27 @@ fn written(op: &Op) -> Option<&Path> {
 }
 
 fn check_overlay(overlay: &Overlay) -> Result<(), String> {
-    let mut values = overlay
-        .lowers
-        .iter()
-        .chain(overlay.upper.iter().flat_map(|upper| [&upper.upper, &upper.work]));
+    let lowers = || overlay.lowers.iter().chain(&overlay.data);
+    let mut values =
+        lowers().chain(overlay.upper.iter().flat_map(|upper| [&upper.upper, &upper.work]));
     if let Some(long) = values.find(|path| path.as_os_str().len() > VALUE_MAX) {
         return Err(format!("{} has more than {VALUE_MAX} bytes", long.display()));
     }
-    if overlay.lowers.len() > LOWERS_MAX {
-        return Err(format!("{} lowers, at most {LOWERS_MAX} fit", overlay.lowers.len()));
+    let count = lowers().count();
+    if count > LOWERS_MAX {
+        return Err(format!("{count} lowers, at most {LOWERS_MAX} fit"));
     }
     let mut seen: BTreeSet<&Path> = BTreeSet::new();
-    if !overlay.lowers.iter().all(|lower| seen.insert(lower)) {
+    if !lowers().all(|lower| seen.insert(lower)) {
         return Err("one lower is named twice".to_owned());
     }
     let least = if overlay.upper.is_some() { 1 } else { 2 };
-    if overlay.lowers.len() < least {
-        return Err(format!("{} lowers, at least {least} are needed", overlay.lowers.len()));
+    if overlay.lowers.is_empty() || count < least {
+        return Err(format!("{count} lowers, at least {least} are needed"));
     }
     match &overlay.upper {
+        // An upper outlives a change of the images below it, and what it has by reference would then be of others.
+        Some(_) if !overlay.data.is_empty() => Err("data without names under an upper".to_owned()),
         Some(upper) if upper.upper.parent() != upper.work.parent() => {
             Err("upper and work directory lie apart".to_owned())
         }

@@ -45,6 +45,9 @@ pub struct Overlay {
     pub source: String,
     /// Lower directories, topmost first.
     pub lowers: Vec<PathBuf>,
+    /// Directories that are not seen themselves, but have the bytes of files whose names and attributes a lower has
+    /// (`datadir+`, Linux 6.7), in the order in which they are searched; none but for a root with an index.
+    pub data: Vec<PathBuf>,
     /// Where writes go; read-only without.
     pub upper: Option<Upper>,
     /// The mount point.
@@ -420,6 +423,7 @@ impl fmt::Display for Overlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mount overlay {} at {}", self.source, self.at.display())?;
         show_lowers(&self.lowers, f)?;
+        self.data.iter().try_for_each(|data| write!(f, " data={}", data.display()))?;
         match &self.upper {
             Some(upper) => {
                 write!(f, " upper={} work={}", upper.upper.display(), upper.work.display())

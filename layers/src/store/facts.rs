@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{StoreError, bound, read, stage};
 use crate::generation::Generation;
 use crate::id::Digest;
+use crate::index::Index;
 use crate::layout::Layout;
 use crate::lowers::LowerImages;
 use crate::manifest::Kind;
@@ -165,15 +166,20 @@ fn is_as_signed(generation: &Generation, manifest: &Essence) -> bool {
     let of_kind = match manifest.kind {
         Kind::Base => layer.is_none(),
         Kind::Layer => !base,
-        Kind::Trigger => !base && layer.is_none(),
+        Kind::Trigger | Kind::Index => !base && layer.is_none(),
     };
     let trigger = generation.triggers.iter().find(|one| one.digest == Some(manifest.digest));
+    let index = generation.indexes.iter().find(|one| one.digest == manifest.digest);
     of_kind
         && (!base || generation.base == manifest.base())
         && trigger.is_none_or(|one| {
             manifest.kind == Kind::Trigger
                 && one.dirs == manifest.dirs
                 && one.inputs.to_string().starts_with(manifest.version.as_str())
+        })
+        && index.is_none_or(|one| {
+            manifest.kind == Kind::Index
+                && Index::version(&one.inputs, &one.data) == manifest.version.as_str()
         })
         && layer.is_none_or(|layer| *layer == manifest.layer(layer))
 }

@@ -20,6 +20,14 @@ pub fn overlay(overlay: &Overlay) -> Result<OwnedFd, KernelError> {
         context.set_path("lowerdir+", lower)?;
     }
     let Some(upper) = &overlay.upper else {
+        if !overlay.data.is_empty() {
+            // Data-only lowers come last, and are looked for by the absolute path that `overlay.redirect` has.
+            context.set("metacopy", "on")?;
+            context.set("redirect_dir", "follow")?;
+        }
+        for data in &overlay.data {
+            context.set_path("datadir+", data)?;
+        }
         context.set("xino", "on")?;
         context.flag("ro")?;
         return context.mount(MountAttrFlags::MOUNT_ATTR_RDONLY);

@@ -13,7 +13,7 @@ pub enum Purpose {
     Base,
     /// A layer.
     Layer,
-    /// What triggers make over a base and layers.
+    /// What layerctl makes over a base and layers: what triggers write, and the index of all.
     Trigger,
     /// That an older version is taken all the same.
     Downgrade,
@@ -48,7 +48,7 @@ impl From<Kind> for Purpose {
         match kind {
             Kind::Base => Self::Base,
             Kind::Layer => Self::Layer,
-            Kind::Trigger => Self::Trigger,
+            Kind::Trigger | Kind::Index => Self::Trigger,
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::manifest::Kind;
 
 const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
@@ -73,8 +74,10 @@ fn floors_rise_and_fall_as_they_are_told() {
 
 #[test]
 fn a_kind_has_the_same_word_everywhere() {
-    for kind in crate::manifest::Kind::ALL {
-        assert_eq!(Purpose::from(kind).name(), kind.word());
+    for kind in Kind::ALL {
+        // Who may sign what a machine makes over the layers may sign all of it.
+        let word = if kind == Kind::Index { Kind::Trigger.word() } else { kind.word() };
+        assert_eq!(Purpose::from(kind).name(), word);
         assert_eq!(toml::Value::try_from(kind).unwrap().as_str(), Some(kind.word()));
     }
     for verify in Verify::ALL {

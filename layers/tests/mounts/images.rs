@@ -63,7 +63,13 @@ fn boot_images(machine: &Machine, formats: [Format; 3]) {
         for lower in [machine.paths.sysroot.clone(), machine.root("etc")] {
             let lowers = vec![lower, machine.tree("two")];
             let at = machine.dir.path().join("container");
-            let overlay = Overlay { source: "c".into(), lowers, upper: None, at: at.clone() };
+            let overlay = Overlay {
+                source: "c".into(),
+                lowers,
+                data: Vec::new(),
+                upper: None,
+                at: at.clone(),
+            };
             LinuxHost::new().mount_overlay(&overlay).unwrap();
             LinuxHost::new().unmount(&at).unwrap();
         }

@@ -216,11 +216,15 @@ fn a_missing_directory_is_named() {
     let missing = |name: &str| machine.dir.path().join(name);
     let lowers = vec![machine.tree("one"), missing("no-lower"), machine.tree("base")];
     for (overlay, name) in [
-        (Overlay { source: "x".into(), lowers, upper: None, at: at.clone() }, "no-lower"),
+        (
+            Overlay { source: "x".into(), lowers, data: Vec::new(), upper: None, at: at.clone() },
+            "no-lower",
+        ),
         (
             Overlay {
                 source: "x".into(),
                 lowers: vec![machine.tree("one")],
+                data: Vec::new(),
                 upper: Some(whole),
                 at,
             },
@@ -249,7 +253,13 @@ fn every_one_of_300_lowers_is_visible() {
         })
         .collect();
     let at = machine.paths.sysroot.clone();
-    let overlay = Overlay { source: "layerctl:1".into(), lowers, upper: None, at: at.clone() };
+    let overlay = Overlay {
+        source: "layerctl:1".into(),
+        lowers,
+        data: Vec::new(),
+        upper: None,
+        at: at.clone(),
+    };
     LinuxHost::new().mount_overlay(&overlay).unwrap();
     assert_eq!(fs::read_dir(&at).unwrap().count(), 301);
     assert_eq!(machine.read("shared"), "0");
@@ -276,7 +286,7 @@ fn the_kernel_draws_the_line_for_values_where_the_checker_does() {
         fs::create_dir_all(&long).unwrap();
         let lowers = vec![long, machine.tree("base")];
         let at = machine.paths.sysroot.clone();
-        let overlay = Overlay { source: "x".into(), lowers, upper: None, at };
+        let overlay = Overlay { source: "x".into(), lowers, data: Vec::new(), upper: None, at };
         assert_eq!(sys::overlay(&overlay).is_ok(), fits, "{length}");
     }
 }
@@ -290,7 +300,13 @@ fn one_more_overlay_stands_on_etc() {
     let plan = machine.boot("", &Machine::generation(7, &LAYERS));
     let lowers = vec![machine.root("etc"), machine.tree("two")];
     let at = machine.dir.path().join("container");
-    let overlay = Overlay { source: "container".into(), lowers, upper: None, at: at.clone() };
+    let overlay = Overlay {
+        source: "container".into(),
+        lowers,
+        data: Vec::new(),
+        upper: None,
+        at: at.clone(),
+    };
     LinuxHost::new().mount_overlay(&overlay).unwrap();
     assert_eq!(fs::read_to_string(at.join("motd")).unwrap(), "motd of one");
     LinuxHost::new().unmount(&at).unwrap();

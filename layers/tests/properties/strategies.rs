@@ -3,6 +3,7 @@
 use layers::attempts::Attempts;
 use layers::generation::{Base, Generation, Layer, SCHEMA};
 use layers::id::{Digest, GenerationId, Name, SetName, Version};
+use layers::index::Index;
 use layers::kernel::{Blob, Kernel, check_option};
 use layers::lowers::{LowerImage, LowerImages};
 use layers::machine_id::MachineId;
@@ -210,17 +211,31 @@ pub(crate) fn generation() -> impl Strategy<Value = Generation> {
             let asked = (
                 vec(trigger, if names.is_empty() { 0..1 } else { 0..3 }),
                 vec("[a-z :]{1,9}", 0..3),
+                vec((digest(), vec(0..names.len() + 2, 1..4)), 0..3),
             );
             let rest = (id(), proptest::option::of(id()), ".{0,9}", policy(), start(), asked);
             let base = (version(), digest(), dirs(), vec("[0-9a-z.+-]{1,9}", 0..3), any::<bool>());
             (Just(layers), members(), sets, rest, base)
         })
         .prop_map(|(layers, default, mut sets, rest, base)| {
-            let (id, parent, reason, writable, (options, kernel), (triggers, requests)) = rest;
+            let (id, parent, reason, writable, (options, kernel), (triggers, requests, indexes)) =
+                rest;
             let (version, digest, dirs, kernels, marks_good) = base;
             sets.insert(SetName::default_set(), default);
             let name = "debian".parse().unwrap();
             let base = Base { name, version, digest, dirs, kernels, marks_good };
+            // Of the base and as many layers as there are before this one.
+            let inputs = |count| {
+                let layers = layers.iter().take(count).map(|layer| layer.digest);
+                Index::inputs_of(std::iter::once(digest).chain(layers))
+            };
+            let indexes = indexes.into_iter().enumerate();
+            let indexes = indexes
+                .map(|(n, (image, data))| {
+                    let inputs = inputs(layers.len().saturating_sub(n));
+                    Index { digest: image, data, inputs }
+                })
+                .collect();
             let (schema, created) = (SCHEMA, "2026-11-21T09:00:00Z".to_owned());
             Generation {
                 schema,
@@ -234,6 +249,7 @@ pub(crate) fn generation() -> impl Strategy<Value = Generation> {
                 layers,
                 sets,
                 triggers,
+                indexes,
                 requests,
                 writable,
             }

@@ -15,10 +15,12 @@ use crate::lowers::LowerImages;
 use crate::policy::{Dir, Mode};
 use crate::report::{FailedCandidate, Skipped, WritableMount};
 use crate::superblock::Format;
+use index::Merged;
 use stack::Stack;
 use writable::Writable;
 
 mod facts;
+mod index;
 mod presets;
 mod selection;
 mod stack;
@@ -88,6 +90,8 @@ pub struct BootPlan {
     pub writable: Vec<WritableMount>,
     /// The base and the layers that are mounted without anybody's signature.
     pub unsigned: Vec<Name>,
+    /// The index that the root is seen through.
+    pub index: Option<Digest>,
     /// Whether anything that is written was to be kept, whatever came of it.
     pub keeps: bool,
     /// What new units are to be enabled as the presets have it, once the root is entered.
@@ -201,9 +205,11 @@ pub fn plan_boot(
     let top = top::trigger(generation, &layers, facts, &mut problems);
     ops.extend(top.iter().map(|top| mount(&top.digest, top.format, paths.trigger())));
     let unsigned = unsigned(generation, &layers, facts);
-    ops.push(root(generation, &layers, top.is_some(), paths));
-
     let stack = Stack::new(generation, &layers, top.as_ref(), facts, paths);
+    let index = index::choose(&stack, &mut problems);
+    ops.extend(index.iter().map(|index| mount(&index.digest, index.format, paths.index())));
+    ops.push(root(&stack, index.as_ref(), paths));
+
     let mut plan = Writable {
         request,
         generation,
@@ -232,6 +238,7 @@ pub fn plan_boot(
         problems: plan.problems,
         writable,
         unsigned,
+        index: index.map(|index| index.digest),
         keeps: Dir::ALL
             .into_iter()
             .any(|dir| request.mode(dir, &generation.writable) == Mode::Persistent),
@@ -273,21 +280,21 @@ fn unsigned(generation: &Generation, layers: &[(&Layer, Format)], facts: &BootFa
         .collect()
 }
 
-fn root(generation: &Generation, layers: &[(&Layer, Format)], top: bool, paths: &BootPaths) -> Op {
-    // A read-only overlay needs two lowers or more; one image alone is shown as it is.
-    if layers.is_empty() {
-        return Op::Bind {
-            from: paths.base(),
-            at: paths.sysroot.clone(),
-            access: Access::ReadOnly,
-        };
-    }
-    let mut lowers: Vec<PathBuf> = if top { vec![paths.trigger()] } else { Vec::new() };
-    lowers.extend(layers.iter().rev().map(|(layer, _)| paths.layer(&layer.name)));
-    lowers.push(paths.base());
+fn root(stack: &Stack<'_>, index: Option<&Merged>, paths: &BootPaths) -> Op {
+    let images = stack.places();
+    let (lowers, data) = match (index, images.as_slice()) {
+        (Some(index), _) => (vec![paths.index()], index.data.clone()),
+        // A read-only overlay needs two lowers or more; one image alone is shown as it is.
+        (None, [only]) => {
+            let at = paths.sysroot.clone();
+            return Op::Bind { from: only.clone(), at, access: Access::ReadOnly };
+        }
+        (None, _) => (images, Vec::new()),
+    };
     Op::MountOverlay(Overlay {
-        source: format!("layerctl:{}", generation.id),
+        source: format!("layerctl:{}", stack.generation.id),
         lowers,
+        data,
         upper: None,
         at: paths.sysroot.clone(),
     })

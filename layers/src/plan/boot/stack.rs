@@ -99,6 +99,11 @@ impl<'a> Stack<'a> {
         images.with(name).map(path).collect()
     }
 
+    /// Where the images of this boot are mounted, topmost first.
+    pub(super) fn places(&self) -> Vec<PathBuf> {
+        self.images.0.iter().filter_map(|image| self.place(&image.digest)).collect()
+    }
+
     fn format(&self, digest: &Digest) -> Option<Format> {
         self.facts.images.get(digest).and_then(|format| format.clone().ok())
     }
@@ -154,7 +159,13 @@ impl<'a> Stack<'a> {
             [one] => one.clone(),
             _ => {
                 let source = format!("layerctl:{name}");
-                ops.push(Op::MountOverlay(Overlay { source, lowers, upper: None, at: at.clone() }));
+                ops.push(Op::MountOverlay(Overlay {
+                    source,
+                    lowers,
+                    data: Vec::new(),
+                    upper: None,
+                    at: at.clone(),
+                }));
                 at
             }
         }

@@ -286,7 +286,13 @@ impl Writable<'_> {
             self.ops.push(Op::MakeUpper { upper: upper.clone(), like: Some(kept.clone()) });
             let source = format!("layerctl:{}:{path}", self.generation.id);
             let lowers = vec![kept];
-            self.ops.push(Op::MountOverlay(Overlay { source, lowers, upper: Some(upper), at }));
+            self.ops.push(Op::MountOverlay(Overlay {
+                source,
+                lowers,
+                data: Vec::new(),
+                upper: Some(upper),
+                at,
+            }));
             return;
         }
         let from = Layout::bound(&turn.home).join(path);
@@ -382,7 +388,7 @@ impl Writable<'_> {
             Op::Bind { from: upper.upper, at, access: Access::Writable }
         } else {
             let source = format!("layerctl:{}:{}", self.generation.id, turn.dir);
-            Op::MountOverlay(Overlay { source, lowers, upper: Some(upper), at })
+            Op::MountOverlay(Overlay { source, lowers, data: Vec::new(), upper: Some(upper), at })
         });
     }
 

@@ -10,7 +10,6 @@ use super::{Decision, Draft, ImageFile, Refusal, State, fit, stage};
 use crate::generation::Generation;
 use crate::id::{Digest, Name};
 use crate::layout::Layout;
-use crate::plan::Op;
 use crate::trigger::Trigger;
 
 /// A choice of layers over which triggers have to run.
@@ -130,19 +129,9 @@ impl Decision {
                 "please report it with the command that you typed",
             )
         })?;
-        for op in &mut self.plan.ops {
-            if let Op::PublishGeneration { text, .. } = op {
-                *text = generation.to_string();
-            }
-        }
-        let mut staged: Vec<Op> = Vec::new();
-        for op in made.iter().filter_map(Made::image).flat_map(|image| stage(state, layout, image))
-        {
-            if !staged.contains(&op) && !self.plan.ops.contains(&op) {
-                staged.push(op);
-            }
-        }
-        self.plan.ops.splice(0..0, staged);
+        self.rewrite();
+        let images = made.iter().filter_map(Made::image);
+        self.add_staged(layout, images.flat_map(|image| stage(state, layout, image)));
         self.compositions.clear();
         Ok(self)
     }
@@ -157,13 +146,14 @@ pub(super) mod tests {
     use super::*;
     use crate::id::GenerationId;
     use crate::manifest::{Kind, Manifest};
-    use crate::plan::Plan;
+    use crate::plan::{Op, Plan};
 
     pub(in super::super) fn image(name: &str, kind: Kind) -> ImageFile {
         let word = match kind {
             Kind::Base => "base",
             Kind::Layer => "layer",
             Kind::Trigger => "trigger",
+            Kind::Index => "index",
         };
         let digest = Digest::new(Sha256::digest(name).into());
         let text = format!(

@@ -28,6 +28,7 @@ mod draft;
 pub(super) mod entries;
 mod fit;
 mod good;
+mod indexing;
 mod install;
 mod kargs;
 mod menu;
@@ -48,6 +49,7 @@ pub use boot::sync_boot;
 pub use compose::{Composition, Made};
 pub use fit::misfits;
 pub use good::mark_good;
+pub use indexing::{Indexed, Indexing};
 pub use install::{Install, install, uninstall};
 pub use kargs::{KargsEdit, change_kargs};
 pub use menu::{PANIC, WATCHDOG};
@@ -332,6 +334,7 @@ fn publish(
         layers: draft.layers,
         sets: draft.sets,
         triggers,
+        indexes: Vec::new(),
         requests: draft.requests,
         writable: state.policy.clone().unwrap_or(draft.writable),
     };
