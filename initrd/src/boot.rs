@@ -219,6 +219,7 @@ fn report(
         writable: plan.writable,
         verify: Verify::Off,
         unsigned: plan.unsigned,
+        index: plan.index,
         failed,
         steps: Vec::new(),
     }

@@ -19,6 +19,7 @@ fn booted(world: &World, mode: Mode, script: &str) -> String {
         writable: vec![WritableMount { dir: Dir::Etc, mode, wiped: false }],
         verify: layers::trust::Verify::Off,
         unsigned: Vec::new(),
+        index: None,
         failed: Vec::new(),
         steps: Vec::new(),
     };

@@ -43,6 +43,7 @@ fn report(world: &World) {
         writable: vec![WritableMount { dir: Dir::Etc, mode: Mode::Ephemeral, wiped: false }],
         verify: layers::trust::Verify::Off,
         unsigned: Vec::new(),
+        index: None,
         failed: vec![failed],
         steps: Vec::new(),
     };

@@ -100,6 +100,7 @@ impl World {
             writable: Vec::new(),
             verify: layers::trust::Verify::Off,
             unsigned: Vec::new(),
+            index: None,
             failed: Vec::new(),
             steps: Vec::new(),
         };

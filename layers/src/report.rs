@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{GenerationId, Name};
+use crate::id::{Digest, GenerationId, Name};
 use crate::policy::{Dir, Mode};
 use crate::trust::Verify;
 
@@ -34,6 +34,9 @@ pub struct BootReport {
     /// The base and the layers that are mounted without anybody's signature.
     #[serde(default)]
     pub unsigned: Vec<Name>,
+    /// The index that the root is seen through; none where it is a plain stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Digest>,
     /// Candidates that were tried before this one.
     pub failed: Vec<FailedCandidate>,
     /// How long each step took, in order.

@@ -18,6 +18,7 @@ fn report(verify: Verify, unsigned: &[&str], mode: Mode) -> BootReport {
         writable: writable.to_vec(),
         verify,
         unsigned: unsigned.iter().map(|name| name.parse().unwrap()).collect(),
+        index: None,
         failed: Vec::new(),
         steps: Vec::new(),
     }
