@@ -19,6 +19,7 @@ use layers::{
     cmdline::BootRequest,
     host::Recorder,
     id::{Digest, GenerationId},
+    index::Index,
     layout::{BootPaths, Layout},
     policy::Mode,
     store::{read, stage},
@@ -190,6 +191,61 @@ fn a_damaged_pointer_is_told_and_the_newest_generation_boots() {
     let booted = store.boot("", Recorder::new()).unwrap();
     assert_eq!(booted.report.generation.get(), 3);
     assert!(booted.report.problems[0].contains("boot/default holds no generation number"));
+}
+
+/// Gives generation 3 an index of its base and layer.
+fn indexed(store: &Store) -> Digest {
+    let index = image(&store.layout, store._directory.path(), "index");
+    let inputs = Index::inputs_of([store.new, store.layer]);
+    let file = store.layout.generation_file("3".parse().unwrap());
+    let text = fs::read_to_string(&file).unwrap();
+    let line = format!("indexes = [\"{index}: 0 1, of {inputs}\"]\n[base]");
+    fs::write(&file, text.replacen("[base]", &line, 1)).unwrap();
+    index
+}
+
+#[test]
+fn a_root_is_seen_through_its_index() {
+    let store = Store::new();
+    indexed(&store);
+    let mut host = Recorder::new();
+    let booted = store.boot_on("", &mut host, &|_: &Path| Ok("/sbin/init".into())).unwrap();
+    assert!(booted.report.index.is_some());
+    assert_eq!(booted.report.problems, [""; 0]);
+    let ops: Vec<String> = host.ops.iter().map(ToString::to_string).collect();
+    let root = ops.iter().find(|op| op.contains("overlay layerctl:3 at")).unwrap();
+    assert!(root.contains("lower=/") && root.contains("/index data=/"), "{root}");
+}
+
+#[test]
+fn an_index_that_cannot_be_used_gives_way_to_the_plain_stack() {
+    for image_alone in [true, false] {
+        let store = Store::new();
+        let index = indexed(&store).to_string();
+        let refused = if image_alone { index.as_str() } else { "data=" };
+        let booted = store.boot("", Recorder::new().refuse(refused)).unwrap();
+        assert_eq!((booted.report.generation.get(), booted.report.layers.len()), (3, 1));
+        assert_eq!((booted.report.index, booted.report.failed.len()), (None, 0));
+        let [problem] = booted.report.problems.as_slice() else { panic!("{:?}", booted.report) };
+        assert!(problem.ends_with(": the root is a plain stack"), "{problem}");
+    }
+}
+
+#[test]
+fn a_root_that_cannot_be_entered_through_its_index_is_tried_without() {
+    let store = Store::new();
+    indexed(&store);
+    let tried = RefCell::new(0);
+    let find = |_: &Path| {
+        *tried.borrow_mut() += 1;
+        match *tried.borrow() {
+            1 => Err("there is no /sbin/init".to_owned()),
+            _ => Ok(PathBuf::from("/sbin/init")),
+        }
+    };
+    let booted = store.boot_on("", &mut Recorder::new(), &find).unwrap();
+    assert_eq!((booted.report.generation.get(), booted.report.index), (3, None));
+    assert!(booted.report.problems[0].contains("no /sbin/init"), "{:?}", booted.report.problems);
 }
 
 #[test]

@@ -77,7 +77,8 @@ fn on_a_full_disk(filesystem: Filesystem, name: &str, mebibytes: u64) -> Result<
     assert_eq!(shell.check(&format!("ls -1 {STATE}/layerctl/generations"))?, "3\nserial");
     // What that gives back, the store keeps in reserve first.
     let images = format!("ls -1 {STATE}/layerctl/store/*.img | wc -l");
-    assert_eq!(shell.check(&images)?, "4", "the base, two layers, and the trigger layer over them");
+    let left = "the base, two layers, the trigger layer over them, and the index of all";
+    assert_eq!(shell.check(&images)?, "5", "{left}");
     shell.check(&format!("rm -r {STATE}/fill; layerctl verify"))?;
     shell.check(HAS_ROOM)?;
     shell.reboot_kernel()?;

@@ -31,10 +31,11 @@ fn squashfs_and_erofs_go_together_in_every_way() -> Result<(), Failure> {
         let kinds =
             shell.check("awk '$3 ~ /squashfs|erofs/ {print $3}' /proc/mounts | sort | uniq -c")?;
         let kinds: Vec<_> = kinds.split_whitespace().collect();
+        // The index is an EROFS image too.
         let expected = if base == "erofs" {
-            ["2", "erofs", "1", "squashfs"]
+            ["3", "erofs", "1", "squashfs"]
         } else {
-            ["1", "erofs", "2", "squashfs"]
+            ["2", "erofs", "2", "squashfs"]
         };
         assert_eq!(kinds, expected);
         for format in ["squashfs", "erofs"] {
@@ -64,6 +65,7 @@ fn a_hundred_and_twenty_eight_layers_are_all_visible() -> Result<(), Failure> {
     let mut shell = guest.bare_shell(BOOT * 2)?;
     let report = report(&mut shell)?;
     assert_eq!((report.layers.len(), report.skipped.len()), (COUNT, 0));
+    assert!(report.index.is_some(), "{:?}", report.problems);
     let all: Vec<_> = (1..=COUNT).map(|number| format!("layer-{number:03}")).collect();
     assert_eq!(shell.check("cat /usr/share/many/*")?.lines().collect::<Vec<_>>(), all);
     Ok(())
@@ -85,8 +87,8 @@ fn verify_finds_flipped_bits_in_the_guest() -> Result<(), Failure> {
     let reply = shell.run("layerctl verify")?;
     assert_eq!(reply.status, 1, "{}", reply.output);
     let verdicts = |word: &str| reply.output.lines().filter(|line| line.starts_with(word)).count();
-    // The base with its kernel and initrd, the other layer, and the trigger layer.
-    assert_eq!((verdicts("good"), verdicts("damaged")), (5, 1), "{}", reply.output);
+    // The base with its kernel and initrd, the other layer, the trigger layer, and the index.
+    assert_eq!((verdicts("good"), verdicts("damaged")), (6, 1), "{}", reply.output);
     assert!(
         reply.output.contains("htop 3.") && reply.output.contains("hint: "),
         "{}",

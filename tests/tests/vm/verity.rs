@@ -266,7 +266,8 @@ fn a_signed_system_runs_on_covered_images_and_ends_clean() -> Result<(), Failure
     let report = report(&mut shell)?;
     assert_eq!((report.unsigned.len(), report.layers.len()), (0, 2), "{:?}", report.problems);
     let count = "grep -c '^/dev/dm-' /proc/mounts";
-    assert_eq!(shell.check(count)?, "3", "the base and two layers");
+    assert_eq!(shell.check(count)?, "4", "the base, two layers and the index of them");
+    assert!(report.index.is_some(), "{:?}", report.problems);
     // What a store on such a file system does for images that enter it.
     shell
         .check("mount -t tmpfs tmpfs /tmp && mkdir /tmp/disk && mount -o ro /dev/vdb /tmp/disk")?;
@@ -282,7 +283,7 @@ fn a_signed_system_runs_on_covered_images_and_ends_clean() -> Result<(), Failure
     shell.set_deadline(SYSTEMD);
     assert_eq!(shell.check("systemctl --failed --no-legend")?, "");
     assert_eq!(shell.check(count)?, "1", "the base is squashfs");
-    assert_eq!(shell.check("grep -c '^/proc/self/fd/.* erofs ro' /proc/mounts")?, "2");
+    assert_eq!(shell.check("grep -c '^/proc/self/fd/.* erofs ro' /proc/mounts")?, "3");
     assert_eq!(shell.check("ls -d /sys/block/loop*/loop | wc -l")?, "2", "the base and its tree");
     shell.check(
         "htop --version && tree --version && systemctl daemon-reload && udevadm trigger --settle",
