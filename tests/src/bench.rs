@@ -7,13 +7,15 @@ mod boots;
 mod figure;
 mod install;
 mod machines;
+mod plot;
 mod program;
 mod record;
 mod report;
 
-pub use figure::{Figure, Goal, Table, Unit};
+pub use figure::{Figure, Goal, Place, Table, Unit};
 pub use machines::Machines;
-pub use report::Report;
+pub use plot::PlotError;
+pub use report::{Report, Section};
 
 use crate::base::{BaseError, Builder, Tree};
 use crate::files::FileError;
@@ -40,6 +42,9 @@ pub enum BenchError {
     /// A machine failed.
     #[error(transparent)]
     Vm(#[from] VmError),
+    /// A plot failed.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     /// A boot did not come to a point that is measured.
     #[error("the boot never said {line:?}\n{console}")]
     NoLine {
@@ -89,17 +94,19 @@ pub const ITEMS: [Item; 9] = [
     Item::Rollback,
 ];
 
-/// Measures `items`, each `runs` times where more than once makes sense.
+/// Measures `items`, each `runs` times where more than once makes sense. After each of them, `so_far` gets what there is.
 pub fn measure(
     workspace: &Workspace,
     items: &[Item],
     runs: usize,
-) -> Result<Vec<Figure>, BenchError> {
+    so_far: &dyn Fn(&[Section]) -> Result<(), BenchError>,
+) -> Result<(), BenchError> {
     let programs = Programs::build(workspace)?;
     let tree = Tree::build(workspace, Builder::Mmdebstrap)?;
     let machines = Machines::build(workspace, &programs, &tree)?;
-    let mut figures = Vec::new();
+    let mut sections = Vec::new();
     for item in items {
+        let mut figures = Vec::new();
         figures.extend(match item {
             Item::Size => program::size(&machines, &programs)?,
             Item::Sleep => program::sleeps(&machines)?,
@@ -111,6 +118,8 @@ pub fn measure(
             Item::Install => install::install(workspace, &programs, &machines, runs)?,
             Item::Rollback => install::rollback(workspace, &programs, &machines)?,
         });
+        sections.push(Section::new(*item, figures));
+        so_far(&sections)?;
     }
-    Ok(figures)
+    Ok(())
 }

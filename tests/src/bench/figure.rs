@@ -15,10 +15,27 @@ pub enum Unit {
     Seconds,
     /// Thousandths of a second.
     Milliseconds,
+    /// Millionths of a second.
+    Microseconds,
     /// So many times as much as something else.
     Times,
     /// Things.
     Count,
+}
+
+impl Unit {
+    /// As it stands behind a number, or on an axis.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mebibytes => "MiB",
+            Self::Bytes => "B",
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+            Self::Microseconds => "µs",
+            Self::Times => "×",
+            Self::Count => "",
+        }
+    }
 }
 
 /// The bound that a figure is to keep.
@@ -29,6 +46,30 @@ pub enum Goal {
     AtMost(f64),
     /// No less than this.
     AtLeast(f64),
+}
+
+/// Where a figure stands in a plot. All figures of one plot have one unit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// A point of a line.
+    Point {
+        /// The plot's title.
+        plot: String,
+        /// The line's name.
+        line: String,
+        /// What grows: the number of layers, for one.
+        x: f64,
+    },
+    /// A part of a bar, which lies behind the parts that were measured before it.
+    Part {
+        /// The plot's title.
+        plot: String,
+        /// The bar's name.
+        bar: String,
+        /// The part's name, the same in each bar.
+        part: String,
+    },
 }
 
 /// One row of the report.
@@ -44,17 +85,46 @@ pub struct Figure {
     pub goal: Option<Goal>,
     /// Every measurement, in the order in which they were made.
     pub samples: Vec<f64>,
+    /// Its place in a plot, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl Figure {
     /// A figure that is the same each time.
     pub fn exact(what: impl Into<String>, value: f64, unit: Unit) -> Self {
-        Self { what: what.into(), value, unit, goal: None, samples: vec![value] }
+        Self { what: what.into(), value, unit, goal: None, samples: vec![value], place: None }
     }
 
     /// The median of measurements; 0 of none.
     pub fn median(what: impl Into<String>, samples: Vec<f64>, unit: Unit) -> Self {
-        Self { what: what.into(), value: median(&samples), unit, goal: None, samples }
+        Self { what: what.into(), value: median(&samples), unit, goal: None, samples, place: None }
+    }
+
+    /// How many times as much as `under` was measured of `over`: the median of the quotients of neighbours, which were
+    /// measured one after the other.
+    pub fn times(what: impl Into<String>, over: &[f64], under: &[f64]) -> Self {
+        let quotients = over.iter().zip(under).map(|(over, under)| over / under);
+        Self::median(what, quotients.collect(), Unit::Times)
+    }
+
+    /// Makes it a point of a line in a plot of cost against something that grows.
+    #[must_use]
+    pub fn point(mut self, plot: impl Into<String>, line: impl Into<String>, x: f64) -> Self {
+        self.place = Some(Place::Point { plot: plot.into(), line: line.into(), x });
+        self
+    }
+
+    /// Makes it a part of a bar in a plot.
+    #[must_use]
+    pub fn part(
+        mut self,
+        plot: impl Into<String>,
+        bar: impl Into<String>,
+        part: impl Into<String>,
+    ) -> Self {
+        self.place = Some(Place::Part { plot: plot.into(), bar: bar.into(), part: part.into() });
+        self
     }
 
     /// Sets the goal.
@@ -131,6 +201,7 @@ fn number(value: f64, unit: Unit) -> String {
         Unit::Bytes => format!("{value:.0} B"),
         Unit::Seconds => format!("{value:.2} s"),
         Unit::Milliseconds => format!("{value:.1} ms"),
+        Unit::Microseconds => format!("{value:.2} µs"),
         Unit::Times => format!("{value:.2}×"),
         Unit::Count => format!("{value:.0}"),
     }
@@ -145,6 +216,13 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&[]), 0.0);
+    }
+
+    #[test]
+    fn neighbours_are_divided_by_each_other() {
+        let figure = Figure::times("ours ÷ theirs", &[2.0, 9.0, 4.0], &[1.0, 3.0, 1.0]);
+        assert_eq!((figure.value, figure.unit), (3.0, Unit::Times));
+        assert_eq!(figure.samples, [2.0, 3.0, 4.0]);
     }
 
     #[test]

@@ -1,13 +1,36 @@
 //! The whole report: the figures, and the machine and the versions that they hold for.
 
-use super::BenchError;
-use super::figure::{Figure, Table};
+use super::figure::{Figure, Table, Unit};
+use super::{BenchError, Item, plot};
 use crate::files;
 use crate::process::{self, ProcessError};
+use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
+
+/// What was measured of one item.
+#[derive(Debug, Clone, Serialize)]
+pub struct Section {
+    /// The item's name on the command line.
+    pub item: String,
+    /// What it measures.
+    pub about: String,
+    /// The rows, ratios first: those hold on other machines too.
+    pub figures: Vec<Figure>,
+}
+
+impl Section {
+    /// Puts the figures of an item in order.
+    pub fn new(item: Item, mut figures: Vec<Figure>) -> Self {
+        figures.sort_by_key(|figure| figure.unit != Unit::Times);
+        let value = item.to_possible_value();
+        let name = value.as_ref().map(|value| value.get_name().to_owned());
+        let about = value.and_then(|value| Some(value.get_help()?.to_string()));
+        Self { item: name.unwrap_or_default(), about: about.unwrap_or_default(), figures }
+    }
+}
 
 /// Figures with what has to be known to compare them.
 #[derive(Debug, Serialize)]
@@ -24,13 +47,13 @@ pub struct Report {
     pub versions: Vec<String>,
     /// How busy the machine was at the end: /proc/loadavg.
     pub load: String,
-    /// The rows.
-    pub figures: Vec<Figure>,
+    /// The rows, item by item.
+    pub sections: Vec<Section>,
 }
 
 impl Report {
     /// Adds the circumstances to figures that were just measured.
-    pub fn new(command: String, figures: Vec<Figure>) -> Result<Self, BenchError> {
+    pub fn new(command: String, sections: Vec<Section>) -> Result<Self, BenchError> {
         let first_line = |program: &str, arguments: &[&str]| first_line(program, arguments);
         let versions = vec![
             first_line("uname", &["-sr"])?,
@@ -45,14 +68,20 @@ impl Report {
             machine: machine()?,
             versions,
             load: load.split(' ').take(3).collect::<Vec<_>>().join(" "),
-            figures,
+            sections,
         })
     }
 
-    /// Writes report.md and report.json into a directory.
+    /// Writes report.md, report.json and the plots into a directory.
     pub fn write(&self, dir: &Path) -> Result<(), BenchError> {
         files::make_dir(dir)?;
-        files::write(&dir.join("report.md"), self.to_string())?;
+        let mut text = self.to_string();
+        let plots = plot::draw(self.sections.iter().flat_map(|section| &section.figures))?;
+        for plot in plots {
+            files::write(&dir.join(&plot.file), &plot.svg)?;
+            text += &format!("\n![{}]({})\n", plot.title, plot.file);
+        }
+        files::write(&dir.join("report.md"), text)?;
         Ok(files::write(&dir.join("report.json"), serde_json::to_vec_pretty(self)?)?)
     }
 }
@@ -62,7 +91,9 @@ impl fmt::Display for Report {
         writeln!(f, "`{}`, {}, commit {}", self.command, self.date, self.commit)?;
         writeln!(f, "\n- {}, load {}", self.machine, self.load)?;
         self.versions.iter().try_for_each(|version| writeln!(f, "- {version}"))?;
-        write!(f, "\n{}", Table(&self.figures))
+        self.sections.iter().try_for_each(|Section { item, about, figures }| {
+            write!(f, "\n### {item}: {about}\n\n{}", Table(figures))
+        })
     }
 }
 
@@ -95,6 +126,19 @@ fn first_line(program: &str, arguments: &[&str]) -> Result<String, ProcessError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_section_says_what_it_measures_and_begins_with_ratios() {
+        let figures = vec![
+            Figure::exact("slow", 2.0, Unit::Seconds),
+            Figure::exact("slow ÷ fast", 2.0, Unit::Times),
+            Figure::exact("fast", 1.0, Unit::Seconds),
+        ];
+        let section = Section::new(Item::Rollback, figures);
+        assert_eq!((&*section.item, &*section.about), ("rollback", "What a rollback writes"));
+        let order: Vec<_> = section.figures.iter().map(|figure| &*figure.what).collect();
+        assert_eq!(order, ["slow ÷ fast", "slow", "fast"]);
+    }
 
     #[test]
     fn values_are_found_by_key() {

@@ -2,6 +2,7 @@
 
 use super::TaskError;
 use crate::bench::{self, ITEMS, Item, Report};
+use crate::files;
 use crate::tools;
 use crate::workspace::Workspace;
 use clap::{Args, ValueEnum};
@@ -32,9 +33,11 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<(), TaskError> {
     tools::provide()?;
     let workspace = Workspace::here();
     let items = if arguments.only.is_empty() { &ITEMS[..] } else { &arguments.only };
-    let figures = bench::measure(&workspace, items, arguments.runs.into())?;
-    let report = Report::new(arguments.command(), figures)?;
-    report.write(&workspace.target().join("bench"))?;
-    print!("{report}");
+    let dir = workspace.target().join("bench");
+    // A long run that fails in the end leaves the report of what was measured before.
+    bench::measure(&workspace, items, arguments.runs.into(), &|sections| {
+        Report::new(arguments.command(), sections.to_vec())?.write(&dir)
+    })?;
+    print!("{}", files::read_text(&dir.join("report.md"))?);
     Ok(())
 }
