@@ -4,14 +4,17 @@
 //! measured in turns, and the median counts.
 
 mod boots;
+mod cost;
 mod figure;
 mod install;
 mod machines;
+mod memory;
 mod plot;
 mod program;
 mod record;
 mod report;
 
+pub use cost::StackError;
 pub use figure::{Figure, Goal, Place, Table, Unit};
 pub use machines::Machines;
 pub use plot::PlotError;
@@ -45,6 +48,9 @@ pub enum BenchError {
     /// A plot failed.
     #[error(transparent)]
     Plot(#[from] PlotError),
+    /// A stack could not be mounted or read.
+    #[error(transparent)]
+    Stack(#[from] StackError),
     /// A boot did not come to a point that is measured.
     #[error("the boot never said {line:?}\n{console}")]
     NoLine {
@@ -79,10 +85,14 @@ pub enum Item {
     Install,
     /// What a rollback writes
     Rollback,
+    /// What paths, directories and programs cost with 1 to 400 layers, beside one flat image of the same content
+    Cost,
+    /// The memory that 64 mounted images take, on loop devices and from files
+    Mounts,
 }
 
 /// All of them, in the order of the report.
-pub const ITEMS: [Item; 9] = [
+pub const ITEMS: [Item; 11] = [
     Item::Size,
     Item::Sleep,
     Item::Memory,
@@ -92,6 +102,8 @@ pub const ITEMS: [Item; 9] = [
     Item::Many,
     Item::Install,
     Item::Rollback,
+    Item::Cost,
+    Item::Mounts,
 ];
 
 /// Measures `items`, each `runs` times where more than once makes sense. After each of them, `so_far` gets what there is.
@@ -117,6 +129,8 @@ pub fn measure(
             Item::Many => boots::many(&machines)?,
             Item::Install => install::install(workspace, &programs, &machines, runs)?,
             Item::Rollback => install::rollback(workspace, &programs, &machines)?,
+            Item::Cost => cost::cost(workspace, &programs, &tree, runs)?,
+            Item::Mounts => memory::mounts(workspace, &programs, &tree, &machines, runs)?,
         });
         sections.push(Section::new(*item, figures));
         so_far(&sections)?;

@@ -25,23 +25,36 @@ pub struct Programs {
 impl Programs {
     /// Builds them with cargo; what is up to date costs a second.
     pub fn build(workspace: &Workspace) -> Result<Self, ProcessError> {
-        let target = workspace.target().join("static");
-        let cargo = |profile: &str, package: &str, [kind, name]: [&str; 2], flags: &str| {
-            let mut command = process::command("cargo");
-            command
-                .args(["build", "--quiet", "--target", TARGET, "--profile", profile])
-                .args(["--package", package, kind, name, "--target-dir"])
-                .arg(&target)
-                .env("RUSTFLAGS", format!("-C target-feature=+crt-static{flags}"))
-                .current_dir(workspace.root());
-            process::show(&mut command)?;
-            let directory = if kind == "--example" { "examples" } else { "" };
-            Ok(target.join(TARGET).join(profile).join(directory).join(name))
-        };
         Ok(Self {
-            init: cargo("init", "initrd", ["--bin", "layers-init"], SMALL)?,
-            layerctl: cargo("release", "layerctl", ["--bin", "layerctl"], "")?,
-            covered: cargo("release", "layers", ["--example", "covered"], "")?,
+            init: cargo(workspace, "init", "initrd", ["--bin", "layers-init"], SMALL)?,
+            layerctl: cargo(workspace, "release", "layerctl", ["--bin", "layerctl"], "")?,
+            covered: cargo(workspace, "release", "layers", ["--example", "covered"], "")?,
         })
     }
+}
+
+/// What mounts images in one way and no other, for a measurement in a guest: `layers/examples/mounts.rs`.
+pub fn mounts(workspace: &Workspace) -> Result<PathBuf, ProcessError> {
+    cargo(workspace, "release", "layers", ["--example", "mounts"], "")
+}
+
+/// Has cargo build one static program.
+fn cargo(
+    workspace: &Workspace,
+    profile: &str,
+    package: &str,
+    [kind, name]: [&str; 2],
+    flags: &str,
+) -> Result<PathBuf, ProcessError> {
+    let target = workspace.target().join("static");
+    let mut command = process::command("cargo");
+    command
+        .args(["build", "--quiet", "--target", TARGET, "--profile", profile])
+        .args(["--package", package, kind, name, "--target-dir"])
+        .arg(&target)
+        .env("RUSTFLAGS", format!("-C target-feature=+crt-static{flags}"))
+        .current_dir(workspace.root());
+    process::show(&mut command)?;
+    let directory = if kind == "--example" { "examples" } else { "" };
+    Ok(target.join(TARGET).join(profile).join(directory).join(name))
 }

@@ -142,6 +142,11 @@ impl Figure {
         })
     }
 
+    /// Whether it is shown among its neighbours, in a grid of lines, and not as a row of its own.
+    pub(super) fn in_grid(&self) -> bool {
+        self.goal.is_none() && matches!(self.place, Some(Place::Point { .. }))
+    }
+
     /// The figure in terms of the goal; nothing where the goal is 0.
     fn ratio(&self) -> Option<f64> {
         let (Goal::AtMost(bound) | Goal::AtLeast(bound)) = self.goal?;
@@ -158,14 +163,18 @@ fn median(samples: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { at(half) } else { (at(half.saturating_sub(1)) + at(half)) / 2.0 }
 }
 
-/// The figures as a Markdown table, one row each.
+/// The figures as a Markdown table, one row each; without those that are points of lines and have no goal.
 pub struct Table<'a>(pub &'a [Figure]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = self.0.iter().filter(|figure| !figure.in_grid()).peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
         writeln!(f, "| what | goal | figure | spread | figure ÷ goal | |")?;
         writeln!(f, "|---|---:|---:|---:|---:|---|")?;
-        self.0.iter().try_for_each(|figure| {
+        rows.try_for_each(|figure| {
             let Figure { what, value, unit, goal, .. } = figure;
             let goal = goal.map(|goal| match goal {
                 Goal::AtMost(bound) => format!("≤ {}", number(bound, *unit)),
@@ -195,7 +204,8 @@ fn spread(samples: &[f64], unit: Unit) -> String {
     format!("{} – {}", number(least, unit), number(greatest, unit))
 }
 
-fn number(value: f64, unit: Unit) -> String {
+/// A value with its unit.
+pub(super) fn number(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Mebibytes => format!("{value:.2} MiB"),
         Unit::Bytes => format!("{value:.0} B"),

@@ -67,6 +67,9 @@ pub(super) enum Format {
 }
 
 impl Format {
+    /// Both.
+    pub(super) const ALL: [Self; 2] = [Self::Squashfs, Self::Erofs];
+
     /// As layerctl's `--format` has it.
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -1,11 +1,11 @@
 //! The figures as SVG plots: lines of cost against what grows, and bars of what follows one after the other.
 
-use super::figure::{Figure, Place, Unit};
+use super::figure::{Figure, Place, Unit, number};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
-use std::io;
+use std::{fmt, io};
 
 /// The size of a plot in pixels.
 const SIZE: (u32, u32) = (880, 520);
@@ -255,6 +255,33 @@ impl Plot {
     }
 }
 
+/// The lines of all plots as Markdown tables: a row for each line, a column for each place on it.
+pub(super) struct Grids<'a>(pub(super) &'a [Figure]);
+
+impl fmt::Display for Grids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for plot in plots(self.0.iter().filter(|figure| figure.in_grid())) {
+            let Content::Lines(lines) = plot.content else { continue };
+            let mut columns: Vec<f64> =
+                lines.iter().flat_map(|(_, points)| points.iter().map(|(x, _)| *x)).collect();
+            columns.sort_by(f64::total_cmp);
+            columns.dedup();
+            let heads: String = columns.iter().map(|x| format!(" {x} |")).collect();
+            writeln!(f, "\n| {} |{heads}", plot.title)?;
+            writeln!(f, "|---|{}", "---:|".repeat(columns.len()))?;
+            for (name, points) in lines {
+                let cell = |x: &f64| {
+                    let value = points.iter().find(|(at, _)| at == x).map(|(_, value)| *value);
+                    let text = value.map(|value| number(value, plot.unit));
+                    format!(" {} |", text.unwrap_or_default())
+                };
+                writeln!(f, "| {name} |{}", columns.iter().map(cell).collect::<String>())?;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,6 +337,20 @@ mod tests {
             assert!(drawing.svg.starts_with("<svg"), "{}", drawing.svg);
             words.iter().for_each(|word| assert!(drawing.svg.contains(word), "{word}"));
         }
+    }
+
+    #[test]
+    fn lines_are_rows_of_a_grid() {
+        let grids = Grids(&figures()).to_string();
+        let lines: Vec<_> = grids.lines().collect();
+        let expected = [
+            "",
+            "| A walk | 1 | 8 |",
+            "|---|---:|---:|",
+            "| flat | 1.0 ms |  |",
+            "| stack | 2.0 ms | 40.0 ms |",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

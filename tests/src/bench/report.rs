@@ -92,7 +92,7 @@ impl fmt::Display for Report {
         writeln!(f, "\n- {}, load {}", self.machine, self.load)?;
         self.versions.iter().try_for_each(|version| writeln!(f, "- {version}"))?;
         self.sections.iter().try_for_each(|Section { item, about, figures }| {
-            write!(f, "\n### {item}: {about}\n\n{}", Table(figures))
+            write!(f, "\n### {item}: {about}\n\n{}{}", Table(figures), plot::Grids(figures))
         })
     }
 }

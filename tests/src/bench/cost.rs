@@ -1,0 +1,122 @@
+//! How the cost of a path grows with the number of layers, beside one flat image of the same content.
+
+mod content;
+mod probe;
+mod stack;
+
+pub(super) use content::Content;
+pub use stack::StackError;
+
+use super::BenchError;
+use super::figure::Figure;
+use super::machines::Format;
+use crate::base::Tree;
+use crate::programs::Programs;
+use crate::workspace::Workspace;
+use probe::{Measure, probe};
+use stack::Stack;
+use std::collections::BTreeMap;
+
+/// How many layers the stacks have.
+const COUNTS: [usize; 7] = [1, 8, 32, 64, 128, 256, 400];
+
+/// The numbers of layers that are held against one and against a flat image.
+const HELD: [usize; 2] = [256, 400];
+
+/// A stack and what was measured of it.
+struct Series {
+    /// What it is called in plots: the way in which the content is mounted.
+    line: String,
+    format: Format,
+    /// The number of layers; `None` is the flat image.
+    count: Option<usize>,
+    stack: Stack,
+    samples: BTreeMap<Measure, Vec<f64>>,
+}
+
+impl Series {
+    fn new(kind: &str, format: Format, count: Option<usize>, stack: Stack) -> Self {
+        let line = format!("{}, {kind}", format.name());
+        Self { line, format, count, stack, samples: BTreeMap::new() }
+    }
+
+    fn name(&self) -> String {
+        match self.count {
+            None => self.line.clone(),
+            Some(1) => format!("{}, 1 layer", self.line),
+            Some(count) => format!("{}, {count} layers", self.line),
+        }
+    }
+
+    fn of(&self, measure: Measure) -> &[f64] {
+        self.samples.get(&measure).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// Measures all stacks in turns, so that a busy moment of the machine falls on all alike.
+pub(super) fn cost(
+    workspace: &Workspace,
+    programs: &Programs,
+    tree: &Tree,
+    runs: usize,
+) -> Result<Vec<Figure>, BenchError> {
+    let content = Content::build(workspace, programs, tree)?;
+    let mut series = Vec::new();
+    for format in Format::ALL {
+        let flat = Stack::Image(content.flat(format), format);
+        series.push(Series::new("flat", format, None, flat));
+        for count in COUNTS {
+            let store = Stack::Store(content.store(format, count)?);
+            series.push(Series::new("stack", format, Some(count), store));
+        }
+    }
+    for run in 1..=runs {
+        for one in &mut series {
+            let found = probe(&one.stack, &one.name(), &content.paths)?;
+            let said: Vec<_> = found
+                .iter()
+                .map(|(measure, value)| format!("{} {value:.2}", measure.name()))
+                .collect();
+            eprintln!("xtask: run {run}, {}: {}", one.name(), said.join(", "));
+            for (measure, value) in found {
+                one.samples.entry(measure).or_default().push(value);
+            }
+        }
+    }
+    Ok(Measure::ALL.into_iter().flat_map(|measure| figures(&series, measure)).collect())
+}
+
+/// The rows of one measurement: ratios, then the points of its plot.
+fn figures(series: &[Series], measure: Measure) -> Vec<Figure> {
+    let what = measure.name();
+    let title = format!("Cost of layers: {what}");
+    let mut figures = Vec::new();
+    let ratio = |over: &Series, under: &Series| {
+        let name = format!("{what}: {} ÷ {}", over.name(), under.name());
+        Figure::times(name, over.of(measure), under.of(measure))
+    };
+    for one in series {
+        let held = one.count.is_some_and(|count| HELD.contains(&count));
+        let of_line = |count| move |other: &&Series| other.line == one.line && other.count == count;
+        if let (true, Some(single)) = (held, series.iter().find(of_line(Some(1)))) {
+            figures.push(ratio(one, single));
+        }
+        let flat = |other: &&Series| other.format == one.format && other.count.is_none();
+        if let (true, Some(flat)) = (held, series.iter().find(flat)) {
+            figures.push(ratio(one, flat));
+        }
+    }
+    for one in series {
+        let figure = |layers: usize| {
+            let name = format!("{what}, {}", one.name());
+            let figure = Figure::median(name, one.of(measure).to_vec(), measure.unit());
+            figure.point(&title, &one.line, layers as f64)
+        };
+        match one.count {
+            Some(count) => figures.push(figure(count)),
+            // A line from one side of the plot to the other, to be compared with.
+            None => figures.extend(COUNTS.map(figure)),
+        }
+    }
+    figures
+}

@@ -1,0 +1,288 @@
+//! What 64 mounted images cost in memory: page cache, slab, and what else the kernel takes.
+//!
+//! A guest mounts them in one way each, walks them, reads them, and says /proc/meminfo after each step. Nothing else runs
+//! there, and Debian's kernel is the one that counts: it has a decompressor for each processor.
+
+use super::BenchError;
+use super::cost::Content;
+use super::figure::{Figure, Unit};
+use super::machines::{DEADLINE, END, Format, Machines};
+use crate::base::Tree;
+use crate::cache::{self, Key};
+use crate::files;
+use crate::process;
+use crate::programs::{self, Programs};
+use crate::vm::{Drive, Filesystem, Machine, make_disk};
+use crate::workspace::Workspace;
+use std::path::{Path, PathBuf};
+
+/// How many images are mounted.
+const MOUNTS: usize = 64;
+
+/// Size of the disk in MiB; the file is sparse.
+const DISK_SIZE: u64 = 1024;
+
+/// Where the disk's own directory is in the guest, and what lies in it.
+const SCRIPT: &str = r#"#!/bin/sh
+# run FORMAT BACKING DIRECT
+cd /run/initramfs/layers/state/bench
+say() {
+    sync
+    sed "s/^/memory: $1: /" /proc/meminfo
+}
+modprobe -a loop squashfs erofs
+mkdir /run/mounts
+# One mount before the first measurement: what a format needs once, for any number of mounts, is no layer's cost.
+set -- "$1" "$2" "$3" images/"$1"/*
+one=$4
+./mounts "$1" "$2" /run/once "$one"
+echo 3 >/proc/sys/vm/drop_caches
+say before
+format=$1 backing=$2 direct=$3
+shift 4
+./mounts "$format" "$backing" /run/mounts "$@"
+if [ "$direct" = direct ]; then
+    losetup --noheadings --output NAME | xargs -n1 losetup --direct-io=on
+fi
+echo "memory: loops: $(losetup --noheadings --output NAME | wc -l)"
+say mounted
+find /run/mounts -size +9999999 2>&1
+say walked
+find /run/mounts -type f -print0 | xargs -0 cat >/dev/null
+say "read"
+echo "bench: end"
+echo o >/proc/sysrq-trigger
+read -r _
+"#;
+
+/// A way to mount an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Way {
+    name: &'static str,
+    format: Format,
+    backing: &'static str,
+    direct: &'static str,
+    processors: u32,
+}
+
+/// All that are measured.
+const WAYS: [Way; 6] = [
+    way("squashfs on loop devices", Format::Squashfs, "loop", ""),
+    Way {
+        processors: 4,
+        ..way("squashfs on loop devices, 4 processors", Format::Squashfs, "loop", "")
+    },
+    way("squashfs on loop devices with direct I/O", Format::Squashfs, "loop", "direct"),
+    way("EROFS on loop devices", Format::Erofs, "loop", ""),
+    way("EROFS on loop devices with direct I/O", Format::Erofs, "loop", "direct"),
+    way("EROFS from files", Format::Erofs, "file", ""),
+];
+
+const fn way(
+    name: &'static str,
+    format: Format,
+    backing: &'static str,
+    direct: &'static str,
+) -> Way {
+    Way { name, format, backing, direct, processors: 1 }
+}
+
+/// What the guest has in use, in MiB.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Use {
+    /// Everything but free memory.
+    all: f64,
+    /// Contents of files and of block devices.
+    cache: f64,
+    /// Inodes, directory entries and whatever else is in slabs.
+    slab: f64,
+}
+
+impl Use {
+    /// Reads the lines `memory: POINT: KEY: N kB`.
+    fn parse(said: &str, point: &str) -> Option<Self> {
+        let prefix = format!("memory: {point}: ");
+        let value = |key: &str| {
+            let lines = said.lines().filter_map(|line| line.strip_prefix(&prefix));
+            let mut values = lines.filter_map(|line| line.split_once(':'));
+            let (_, text) = values.find(|(found, _)| *found == key)?;
+            let kibibytes: f64 = text.split_whitespace().next()?.parse().ok()?;
+            Some(kibibytes / 1024.0)
+        };
+        let all = value("MemTotal")? - value("MemFree")?;
+        Some(Self { all, cache: value("Cached")? + value("Buffers")?, slab: value("Slab")? })
+    }
+
+    /// What came on top of an earlier use.
+    fn since(self, before: Self) -> Self {
+        let Self { all, cache, slab } = before;
+        Self { all: self.all - all, cache: self.cache - cache, slab: self.slab - slab }
+    }
+
+    /// What is neither cache nor slab: pages that the kernel holds for itself.
+    fn other(self) -> f64 {
+        self.all - self.cache - self.slab
+    }
+}
+
+/// What one boot's mounts came to.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    mounted: Use,
+    walked: Use,
+    read: Use,
+}
+
+/// The memory that mounts take, each way in turn.
+pub(super) fn mounts(
+    workspace: &Workspace,
+    programs: &Programs,
+    tree: &Tree,
+    machines: &Machines,
+    runs: usize,
+) -> Result<Vec<Figure>, BenchError> {
+    let disk = disk(workspace, programs, tree)?;
+    let initrd = machines.initrd(None)?;
+    let mut samples: Vec<(Way, Vec<Sample>)> = WAYS.map(|way| (way, Vec::new())).into();
+    for run in 1..=runs {
+        for (way, samples) in &mut samples {
+            let sample = measure(*way, tree, &initrd, &disk)?;
+            eprintln!("xtask: run {run}, {}: {:.1} MiB", way.name, sample.read.all);
+            samples.push(sample);
+        }
+    }
+    Ok(figures(&samples))
+}
+
+/// The rows: after the mounts what each takes, after the walk and the reading all of them.
+fn figures(samples: &[(Way, Vec<Sample>)]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let all =
+        |samples: &[Sample], of: fn(&Sample) -> f64| samples.iter().map(of).collect::<Vec<_>>();
+    let file = samples.last();
+    for (way, samples) in samples.iter().filter(|(way, _)| Some(way) != file.map(|(way, _)| way)) {
+        let Some((least, file)) = file else { continue };
+        let (over, under) = (all(samples, |s| s.read.all), all(file, |s| s.read.all));
+        let what =
+            format!("memory of {MOUNTS} images that are read: {} ÷ {}", way.name, least.name);
+        figures.push(Figure::times(what, &over, &under));
+    }
+    for (way, samples) in samples {
+        let name = way.name;
+        let each = |of: fn(&Sample) -> f64| {
+            all(samples, of).iter().map(|all| all / MOUNTS as f64).collect()
+        };
+        let what = format!("{name}: memory for each mount");
+        figures.push(Figure::median(what, each(|s| s.mounted.all), Unit::Mebibytes));
+        let what = format!("… of it neither page cache nor slab, {name}");
+        figures.push(Figure::median(what, each(|s| s.mounted.other()), Unit::Mebibytes));
+        type Part = (&'static str, fn(Use) -> f64);
+        let parts: [Part; 3] =
+            [("page cache", |used| used.cache), ("slab", |used| used.slab), ("other", Use::other)];
+        for (point, of) in [
+            ("walked", (|sample| sample.walked) as fn(&Sample) -> Use),
+            ("read", |sample| sample.read),
+        ] {
+            for (part, part_of) in parts {
+                let values = samples.iter().map(|sample| part_of(of(sample))).collect();
+                let what = format!("{name}, {MOUNTS} images {point}: {part}");
+                let plot = format!("Memory of {MOUNTS} images, {point}");
+                figures.push(Figure::median(what, values, Unit::Mebibytes).part(plot, name, part));
+            }
+        }
+    }
+    figures
+}
+
+/// Boots once and mounts one way.
+fn measure(way: Way, tree: &Tree, initrd: &Path, disk: &Path) -> Result<Sample, BenchError> {
+    let words = format!(
+        "quiet layers.state=LABEL=layers init=/bin/sh -- /run/initramfs/layers/state/bench/run {} {} {}",
+        way.format.name(),
+        way.backing,
+        way.direct
+    );
+    let machine = Machine::new("bench-memory", &tree.kernel(), initrd)
+        .processors(way.processors)
+        .drive(Drive::scratch(disk))
+        .append(&words);
+    let mut guest = machine.start()?;
+    guest.wait_for(END, DEADLINE)?;
+    guest.wait_for_exit(DEADLINE)?;
+    let said = guest.said();
+    let at = |point: &str| {
+        Use::parse(said, point).ok_or_else(|| BenchError::NoLine {
+            line: format!("memory: {point}: MemFree"),
+            console: said.to_owned(),
+        })
+    };
+    let before = at("before")?;
+    let since = |point: &str| at(point).map(|used| used.since(before));
+    Ok(Sample { mounted: since("mounted")?, walked: since("walked")?, read: since("read")? })
+}
+
+/// A state disk with a base alone in its store, and beside that images of both formats and what mounts them.
+fn disk(workspace: &Workspace, programs: &Programs, tree: &Tree) -> Result<PathBuf, BenchError> {
+    let content = Content::build(workspace, programs, tree)?;
+    let mounts = programs::mounts(workspace)?;
+    let key = Key::new(include_str!("memory.rs"))
+        .with(files::read(&mounts)?)
+        .with(files::read(&programs.layerctl)?)
+        .with(content.flat(Format::Erofs).as_os_str().as_encoded_bytes());
+    let dir = cache::directory(workspace, "bench/memory", &key, |dir| {
+        let root = dir.join("root");
+        let bench = root.join("bench");
+        files::make_dir(&bench)?;
+        let layerctl = || {
+            let mut command = process::command(&programs.layerctl);
+            command.arg("--root").arg(&root);
+            command
+        };
+        process::run(layerctl().arg("init"))?;
+        let naming = ["--name", "debian", "--version", "13"];
+        let base = content.base(Format::Squashfs);
+        process::run(layerctl().args(["base", "import"]).arg(&base).args(naming))?;
+        files::write(&bench.join("run"), SCRIPT)?;
+        files::copy(&mounts, &bench.join("mounts"))?;
+        for format in Format::ALL {
+            let images = bench.join("images").join(format.name());
+            files::make_dir(&images)?;
+            // One more: what is mounted first is not counted.
+            for image in content.layers(format, MOUNTS + 1)? {
+                let name = image.file_name().unwrap_or_default();
+                files::copy(&image, &images.join(name))?;
+            }
+        }
+        make_disk(Filesystem::Ext4, "layers", DISK_SIZE, &root, &dir.join("disk.img"))?;
+        Ok::<_, BenchError>(files::remove_tree(&root)?)
+    })?;
+    Ok(dir.join("disk.img"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = "\
+memory: before: MemTotal:        1000 kB
+memory: before: MemFree:          600 kB
+memory: before: Buffers:           10 kB
+memory: before: Cached:           110 kB
+memory: before: SwapCached:         7 kB
+memory: before: Slab:              80 kB
+memory: read: MemTotal:          1000 kB
+memory: read: MemFree:            100 kB
+memory: read: Buffers:             30 kB
+memory: read: Cached:             390 kB
+memory: read: Slab:               180 kB
+";
+
+    #[test]
+    fn memory_is_told_by_what_it_is_used_for() {
+        let at = |point| Use::parse(SAID, point).unwrap();
+        let used = at("read").since(at("before"));
+        let kibibytes = [used.all, used.cache, used.slab, used.other()].map(|n| n * 1024.0);
+        assert_eq!(kibibytes, [500.0, 300.0, 100.0, 100.0]);
+        assert_eq!(Use::parse(SAID, "walked"), None);
+    }
+}
