@@ -6,6 +6,7 @@
 mod boots;
 mod cost;
 mod figure;
+mod formats;
 mod install;
 mod machines;
 mod memory;
@@ -22,6 +23,7 @@ pub use report::{Report, Section};
 
 use crate::base::{BaseError, Builder, Tree};
 use crate::files::FileError;
+use crate::packages::PackagesError;
 use crate::process::ProcessError;
 use crate::programs::Programs;
 use crate::vm::{DiskError, VmError};
@@ -48,6 +50,9 @@ pub enum BenchError {
     /// A plot failed.
     #[error(transparent)]
     Plot(#[from] PlotError),
+    /// A package is not to be had.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
     /// A stack could not be mounted or read.
     #[error(transparent)]
     Stack(#[from] StackError),
@@ -89,10 +94,12 @@ pub enum Item {
     Cost,
     /// The memory that 64 mounted images take, on loop devices and from files
     Mounts,
+    /// Block sizes, compressors and settings of loop devices
+    Formats,
 }
 
 /// All of them, in the order of the report.
-pub const ITEMS: [Item; 11] = [
+pub const ITEMS: [Item; 12] = [
     Item::Size,
     Item::Sleep,
     Item::Memory,
@@ -104,6 +111,7 @@ pub const ITEMS: [Item; 11] = [
     Item::Rollback,
     Item::Cost,
     Item::Mounts,
+    Item::Formats,
 ];
 
 /// Measures `items`, each `runs` times where more than once makes sense. After each of them, `so_far` gets what there is.
@@ -131,6 +139,7 @@ pub fn measure(
             Item::Rollback => install::rollback(workspace, &programs, &machines)?,
             Item::Cost => cost::cost(workspace, &programs, &tree, runs)?,
             Item::Mounts => memory::mounts(workspace, &programs, &tree, &machines, runs)?,
+            Item::Formats => formats::formats(workspace, &tree, runs)?,
         });
         sections.push(Section::new(*item, figures));
         so_far(&sections)?;

@@ -5,6 +5,7 @@ mod probe;
 mod stack;
 
 pub(super) use content::Content;
+pub(super) use stack::Stack;
 pub use stack::StackError;
 
 use super::BenchError;
@@ -14,7 +15,6 @@ use crate::base::Tree;
 use crate::programs::Programs;
 use crate::workspace::Workspace;
 use probe::{Measure, probe};
-use stack::Stack;
 use std::collections::BTreeMap;
 
 /// How many layers the stacks have.

@@ -73,7 +73,7 @@ pub enum StackError {
 
 /// What is mounted.
 #[derive(Debug, Clone)]
-pub(super) enum Stack {
+pub(in crate::bench) enum Stack {
     /// One image.
     Image(PathBuf, Format),
     /// The generation that a store boots by default.
@@ -90,7 +90,7 @@ impl Stack {
     }
 
     /// Reads all images once, so that they are in memory: what is measured then is not the disk.
-    pub(super) fn warm(&self) -> Result<(), FileError> {
+    pub(in crate::bench) fn warm(&self) -> Result<(), FileError> {
         self.images()?.iter().try_for_each(|image| {
             let read = |mut file| io::copy(&mut file, &mut io::sink());
             read(files::open(image)?).map_err(|error| FileError::new("read", image, error))?;
@@ -126,7 +126,7 @@ impl Stack {
 
     /// Mounts it where nobody else sees it, lets `measure` look at its root, and unmounts it. Gives what that gave, and
     /// the time in milliseconds that the mounts took by `clock`.
-    pub(super) fn mounted<T: Send>(
+    pub(in crate::bench) fn mounted<T: Send>(
         &self,
         clock: impl Fn() -> f64 + Send + Sync,
         measure: impl FnOnce(&Path) -> Result<T, StackError> + Send,
