@@ -82,7 +82,7 @@ pub enum Item {
     Boot,
     /// First boots of a generation that continues an /etc with many files
     EtcClone,
-    /// Boots with 1 to 128 layers
+    /// Boots with 1 to 400 layers
     Layers,
     /// Boots with 400 layers
     Many,

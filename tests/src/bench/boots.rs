@@ -7,7 +7,10 @@ use super::record::Boot;
 use crate::vm::Machine;
 
 /// How many layers the boots have.
-const COUNTS: [usize; 4] = [1, 8, 32, 128];
+const COUNTS: [usize; 7] = [1, 8, 32, 64, 128, 256, MANY];
+
+/// From how many layers on the cost of one more is larger than the spread of the boots that it is the difference of.
+const CLEAR: usize = 32;
 
 /// How many files the /etc has that a new generation takes over.
 const CHANGED: usize = 1_000;
@@ -101,7 +104,7 @@ fn steps(series: &Series) -> Vec<Figure> {
     first.steps.iter().map(|(name, _)| figure(name)).collect()
 }
 
-/// What each further layer costs.
+/// Boots with more and more layers, and what each further one costs.
 pub(super) fn layers(machines: &Machines, runs: usize) -> Result<Vec<Figure>, BenchError> {
     let initrd = machines.initrd(None)?;
     let mut figures = Vec::new();
@@ -113,18 +116,44 @@ pub(super) fn layers(machines: &Machines, runs: usize) -> Result<Vec<Figure>, Be
             series.push(Series::new(name, machines.machine(&initrd, &state)));
         }
         measure(&mut series, runs)?;
-        let Some((none, more)) = series.split_first() else { continue };
-        for (one, count) in more.iter().zip(COUNTS) {
-            let name = &one.name;
-            let what = format!("/init → switch_root, {name}");
-            figures.push(Figure::median(what, one.took(), Unit::Milliseconds));
-            let pairs = one.took().into_iter().zip(none.took());
-            let each = pairs.map(|(with, without)| (with - without) / count as f64).collect();
-            let what = format!("… for each layer, {name}");
-            figures.push(Figure::median(what, each, Unit::Milliseconds).goal(Goal::AtMost(15.0)));
+        let Some((none, some)) = series.split_first() else { continue };
+        for (one, count) in some.iter().zip(COUNTS) {
+            let what = format!("/init → switch_root, {}", one.name);
+            figures.push(Figure::median(&what, one.took(), Unit::Milliseconds).point(
+                "Boot: /init → switch_root",
+                format.name(),
+                count as f64,
+            ));
+            if count >= CLEAR {
+                figures.push(Figure::times(
+                    format!("{what} ÷ no layer"),
+                    &one.took(),
+                    &none.took(),
+                ));
+            }
         }
+        figures.extend(each_more(format, some));
     }
     Ok(figures)
+}
+
+/// What one more layer costs, beside the boot with a single one: that pays for the root overlay, which a base alone does
+/// without.
+fn each_more(format: Format, series: &[Series]) -> Vec<Figure> {
+    let Some((single, more)) = series.split_first() else { return Vec::new() };
+    let bound = match format {
+        Format::Squashfs => 10.0,
+        Format::Erofs => 3.0,
+    };
+    let counts = COUNTS.into_iter().skip(1).zip(more).filter(|(count, _)| *count >= CLEAR);
+    counts
+        .map(|(count, one)| {
+            let pairs = one.took().into_iter().zip(single.took());
+            let each = pairs.map(|(with, single)| (with - single) / (count - 1) as f64).collect();
+            let what = format!("/init → switch_root, one more layer of {}", one.name);
+            Figure::median(what, each, Unit::Milliseconds).goal(Goal::AtMost(bound))
+        })
+        .collect()
 }
 
 /// What a new generation's first boot takes for the files in the /etc that it continues.

@@ -118,7 +118,7 @@ impl Content {
                 program: self.dir.join("program"),
                 pool: files::read(&self.dir.join("pool"))?,
             };
-            let (making, tree) = (dir.with_extension("making"), self.dir.join("layer-tree"));
+            let (making, tree) = (dir.with_extension("making"), dir.with_extension("tree"));
             files::make_empty_dir(&making)?;
             for (number, range) in shares(PACKAGES, count).enumerate() {
                 files::make_empty_dir(&tree)?;
