@@ -48,6 +48,14 @@ impl Series {
         }
     }
 
+    /// That the tree is the one that was divided: each layer has one file more, its own extension-release, all of them in
+    /// a directory.
+    fn check(&self, seen: usize, made: usize) -> Result<(), StackError> {
+        let made = made + self.count.map_or(0, |layers| layers + 1);
+        let different = || StackError::Different { stack: self.name(), seen, made };
+        if seen == made { Ok(()) } else { Err(different()) }
+    }
+
     fn of(&self, measure: Measure) -> &[f64] {
         self.samples.get(&measure).map(Vec::as_slice).unwrap_or_default()
     }
@@ -72,7 +80,9 @@ pub(super) fn cost(
     }
     for run in 1..=runs {
         for one in &mut series {
-            let found = probe(&one.stack, &one.name(), &content.paths)?;
+            let found = probe(&one.stack, &content.paths)?;
+            one.check(found.paths, content.paths.len())?;
+            let found = found.values;
             let said: Vec<_> = found
                 .iter()
                 .map(|(measure, value)| format!("{} {value:.2}", measure.name()))

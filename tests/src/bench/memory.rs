@@ -248,7 +248,7 @@ fn disk(workspace: &Workspace, programs: &Programs, tree: &Tree) -> Result<PathB
             let images = bench.join("images").join(format.name());
             files::make_dir(&images)?;
             // One more: what is mounted first is not counted.
-            for image in content.layers(format, MOUNTS + 1)? {
+            for image in content.packages(format, MOUNTS + 1)? {
                 let name = image.file_name().unwrap_or_default();
                 files::copy(&image, &images.join(name))?;
             }

@@ -1,14 +1,16 @@
 //! What the stacks hold: a Debian base, and 400 packages that are divided among any number of layers.
 //!
 //! ```text
-//! base ──┬→ base.FORMAT ─────────────────┐
-//!        │                               ├→ a store for each format and number of layers
-//! 400 ───┼→ FORMAT-N/layerNNN_1.img × N ─┘
+//! base ──┬→ base.FORMAT ───────────────────────────────────┐
+//!        │       a layer of each of the first N - 1,       │
+//! 400 ───┼→ FORMAT/packageNNN_1.img, and one of the rest, ─┴→ a store for each format and number of layers
+//!        │       FORMAT/restNNN_1.img, at the bottom
 //!        └→ flat.FORMAT: all of it as one image, made with the same settings
 //! ```
 //!
 //! Whatever the number of layers, the merged tree is the same; so what a path costs more is the stack's doing alone.
 
+use super::stack::StackError;
 use crate::base::Tree;
 use crate::bench::BenchError;
 use crate::bench::machines::Format;
@@ -26,8 +28,11 @@ pub(super) const PACKAGES: usize = 400;
 const PROGRAM: &str = "usr/bin/true";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
+/// How many layers are made at a time.
+const WORKERS: usize = 4;
+
 /// How much of the libraries is cut into files, in bytes.
-const POOL: usize = 16 << 20;
+const POOL: usize = 4 << 20;
 
 /// The images, and the paths that they hold.
 pub(in crate::bench) struct Content {
@@ -106,41 +111,60 @@ impl Content {
         })
     }
 
-    /// The images of `count` layers among which the packages are divided.
-    pub(in crate::bench) fn layers(
+    /// The images of `count` layers among which the packages are divided, bottom first: one has what the others, a package
+    /// each, do not have.
+    fn layers(&self, format: Format, count: usize) -> Result<Vec<PathBuf>, BenchError> {
+        let alone = count.saturating_sub(1);
+        let rest = self.layer(format, &format!("rest{alone:03}"), alone..PACKAGES)?;
+        let packages = self.packages(format, alone)?;
+        Ok([rest].into_iter().chain(packages).collect())
+    }
+
+    /// The images of the first packages, a layer each.
+    pub(in crate::bench) fn packages(
         &self,
         format: Format,
         count: usize,
     ) -> Result<Vec<PathBuf>, BenchError> {
-        let dir = self.dir.join(format!("{}-{count}", format.name()));
-        if !files::exists(&dir) {
+        let one = |number| self.layer(format, &name(number), number..number + 1);
+        // A layer takes many short programs one after the other: several at a time keep the processors busy.
+        let worker = |first| (first..count).step_by(WORKERS).try_for_each(|n| one(n).map(drop));
+        std::thread::scope(|scope| {
+            let workers: Vec<_> =
+                (0..WORKERS).map(|first| scope.spawn(move || worker(first))).collect();
+            workers.into_iter().try_for_each(|worker| {
+                worker.join().unwrap_or_else(|_| Err(StackError::Thread.into()))
+            })
+        })?;
+        (0..count).map(one).collect()
+    }
+
+    /// The image of a layer of some packages, made where it is not there yet.
+    fn layer(
+        &self,
+        format: Format,
+        name: &str,
+        numbers: std::ops::Range<usize>,
+    ) -> Result<PathBuf, BenchError> {
+        let image = self.dir.join(format.name()).join(format!("{name}_1.img"));
+        if !files::exists(&image) {
             let packages = Packages {
                 program: self.dir.join("program"),
                 pool: files::read(&self.dir.join("pool"))?,
             };
-            let (making, tree) = (dir.with_extension("making"), dir.with_extension("tree"));
+            let making = image.with_extension("making");
+            let (tree, made) = (making.join("tree"), making.join("layer.img"));
             files::make_empty_dir(&making)?;
-            for (number, range) in shares(PACKAGES, count).enumerate() {
-                files::make_empty_dir(&tree)?;
-                range.into_iter().try_for_each(|number| packages.write(&tree, number))?;
-                let name = format!("layer{number:03}");
-                let mut build = process::command(&self.programs.layerctl);
-                build.arg("build").arg(&tree).args(["--name", &name, "--version", "1"]);
-                build.args(["--format", format.name(), "-o"]);
-                process::run(build.arg(making.join(format!("{name}_1.img"))))?;
-            }
-            files::remove_tree(&tree)?;
-            files::rename(&making, &dir)?;
+            numbers.into_iter().try_for_each(|number| packages.write(&tree, number))?;
+            let mut build = process::command(&self.programs.layerctl);
+            build.arg("build").arg(&tree).args(["--name", name, "--version", "1"]);
+            process::run(build.args(["--format", format.name(), "-o"]).arg(&made))?;
+            files::rename(&made.with_extension("toml"), &image.with_extension("toml"))?;
+            files::rename(&made, &image)?;
+            files::remove_tree(&making)?;
         }
-        let mut images = files::list(&dir)?;
-        images.retain(|path| path.extension().is_some_and(|extension| extension == "img"));
-        Ok(images)
+        Ok(image)
     }
-}
-
-/// Divides the numbers below `of` among `count` ranges that differ in length by at most one.
-fn shares(of: usize, count: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    (0..count).map(move |share| share * of / count..(share + 1) * of / count)
 }
 
 /// What the packages' files are made of.
@@ -166,12 +190,12 @@ impl Packages {
         Ok(Self { program: root.join(PROGRAM), pool })
     }
 
-    /// Adds a package to a tree: a program, 46 files of 100 bytes to 4 KiB in directories of its own, an entry in /etc.
+    /// Adds a package to a tree: a program and 18 files of 100 bytes to 4 KiB in directories of its own.
     fn write(&self, tree: &Path, number: usize) -> Result<(), BenchError> {
         let name = name(number);
         files::make_dir(&tree.join("usr/bin"))?;
         files::copy(&self.program, &tree.join("usr/bin").join(&name))?;
-        let shares = (0..40).map(|file| format!("usr/share/{name}/part{}/file{file:02}", file % 4));
+        let shares = (0..12).map(|file| format!("usr/share/{name}/part{}/file{file:02}", file % 4));
         let modules = (0..4).map(|file| format!("usr/lib/{name}/module{file}"));
         let others = [format!("usr/share/doc/{name}/copyright"), format!("etc/{name}/conf")];
         for (place, path) in shares.chain(modules).chain(others).enumerate() {
@@ -218,17 +242,6 @@ fn pack(tree: &Path, format: Format, stem: &Path) -> Result<(), BenchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shares_are_whole_and_even() {
-        for count in [1, 8, 32, 64, 128, 256, 400] {
-            let shares: Vec<_> = shares(PACKAGES, count).collect();
-            assert_eq!(shares.len(), count);
-            assert_eq!((shares[0].start, shares[count - 1].end), (0, PACKAGES));
-            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
-            assert!(shares.iter().all(|share| share.len().abs_diff(PACKAGES / count) <= 1));
-        }
-    }
 
     #[test]
     fn a_file_has_the_same_bytes_each_time_and_others_than_its_neighbour() {
