@@ -120,7 +120,7 @@ pub(super) fn layers(machines: &Machines, runs: usize) -> Result<Vec<Figure>, Be
         for (one, count) in some.iter().zip(COUNTS) {
             let what = format!("/init → switch_root, {}", one.name);
             figures.push(Figure::median(&what, one.took(), Unit::Milliseconds).point(
-                "Boot: /init → switch_root",
+                "By number of layers: /init → switch_root",
                 format.name(),
                 count as f64,
             ));

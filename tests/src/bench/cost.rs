@@ -99,7 +99,7 @@ pub(super) fn cost(
 /// The rows of one measurement: ratios, then the points of its plot.
 fn figures(series: &[Series], measure: Measure) -> Vec<Figure> {
     let what = measure.name();
-    let title = format!("Cost of layers: {what}");
+    let title = format!("By number of layers: {what}");
     let mut figures = Vec::new();
     let ratio = |over: &Series, under: &Series| {
         let name = format!("{what}: {} ÷ {}", over.name(), under.name());

@@ -1,7 +1,8 @@
 //! What 64 mounted images cost in memory: page cache, slab, and what else the kernel takes.
 //!
-//! A guest mounts them in one way each, walks them, reads them, and says /proc/meminfo after each step. Nothing else runs
-//! there, and Debian's kernel is the one that counts: it has a decompressor for each processor.
+//! A guest mounts them in one way each, walks them, reads them, and says /proc/meminfo after each step; what a guest says
+//! that mounts none, and else does the same, is taken from that. Nothing else runs there, and Debian's kernel is the one that
+//! counts: it has a decompressor for each processor.
 
 use super::BenchError;
 use super::cost::Content;
@@ -24,7 +25,7 @@ const DISK_SIZE: u64 = 1024;
 
 /// Where the disk's own directory is in the guest, and what lies in it.
 const SCRIPT: &str = r#"#!/bin/sh
-# run FORMAT BACKING DIRECT
+# run FORMAT BACKING buffered|direct COUNT
 cd /run/initramfs/layers/state/bench
 say() {
     sync
@@ -32,28 +33,29 @@ say() {
 }
 modprobe -a loop squashfs erofs
 mkdir /run/mounts
-# One mount before the first measurement: what a format needs once, for any number of mounts, is no layer's cost.
-set -- "$1" "$2" "$3" images/"$1"/*
-one=$4
-./mounts "$1" "$2" /run/once "$one"
-echo 3 >/proc/sys/vm/drop_caches
-say before
-format=$1 backing=$2 direct=$3
-shift 4
-./mounts "$format" "$backing" /run/mounts "$@"
-if [ "$direct" = direct ]; then
-    losetup --noheadings --output NAME | xargs -n1 losetup --direct-io=on
+format=$1 backing=$2 io=$3 count=$4
+# One mount in any case: what a format needs once, for any number of mounts, is no image's cost.
+./mounts "$format" "$backing" /run/once images/"$format"/package000_1.img
+ls images/"$format"/* | sed 1d | head -n "$count" >/run/images
+xargs -r ./mounts "$format" "$backing" /run/mounts </run/images
+if [ "$io" = direct ]; then
+    losetup --noheadings --output NAME | xargs -rn1 losetup --direct-io=on
 fi
-echo "memory: loops: $(losetup --noheadings --output NAME | wc -l)"
+echo "memory: direct: $(losetup --noheadings --output DIO | grep -c 1)"
+echo 1 >/proc/sys/vm/stat_refresh
 say mounted
 find /run/mounts -size +9999999 2>&1
 say walked
-find /run/mounts -type f -print0 | xargs -0 cat >/dev/null
+find /run/mounts -type f -print0 | xargs -0r cat >/dev/null
 say "read"
 echo "bench: end"
 echo o >/proc/sysrq-trigger
 read -r _
 "#;
+
+/// How a loop device reads its file: through that file's page cache, or past it.
+const BUFFERED: &str = "buffered";
+const DIRECT: &str = "direct";
 
 /// A way to mount an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,30 +63,25 @@ struct Way {
     name: &'static str,
     format: Format,
     backing: &'static str,
-    direct: &'static str,
+    io: &'static str,
     processors: u32,
 }
 
 /// All that are measured.
 const WAYS: [Way; 6] = [
-    way("squashfs on loop devices", Format::Squashfs, "loop", ""),
+    way("squashfs on loop devices", Format::Squashfs, "loop", BUFFERED),
     Way {
         processors: 4,
-        ..way("squashfs on loop devices, 4 processors", Format::Squashfs, "loop", "")
+        ..way("squashfs on loop devices, 4 processors", Format::Squashfs, "loop", BUFFERED)
     },
-    way("squashfs on loop devices with direct I/O", Format::Squashfs, "loop", "direct"),
-    way("EROFS on loop devices", Format::Erofs, "loop", ""),
-    way("EROFS on loop devices with direct I/O", Format::Erofs, "loop", "direct"),
-    way("EROFS from files", Format::Erofs, "file", ""),
+    way("squashfs on loop devices with direct I/O", Format::Squashfs, "loop", DIRECT),
+    way("EROFS on loop devices", Format::Erofs, "loop", BUFFERED),
+    way("EROFS on loop devices with direct I/O", Format::Erofs, "loop", DIRECT),
+    way("EROFS from files", Format::Erofs, "file", BUFFERED),
 ];
 
-const fn way(
-    name: &'static str,
-    format: Format,
-    backing: &'static str,
-    direct: &'static str,
-) -> Way {
-    Way { name, format, backing, direct, processors: 1 }
+const fn way(name: &'static str, format: Format, backing: &'static str, io: &'static str) -> Way {
+    Way { name, format, backing, io, processors: 1 }
 }
 
 /// What the guest has in use, in MiB.
@@ -125,7 +122,7 @@ impl Use {
     }
 }
 
-/// What one boot's mounts came to.
+/// What is in use after each step.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     mounted: Use,
@@ -146,7 +143,13 @@ pub(super) fn mounts(
     let mut samples: Vec<(Way, Vec<Sample>)> = WAYS.map(|way| (way, Vec::new())).into();
     for run in 1..=runs {
         for (way, samples) in &mut samples {
-            let sample = measure(*way, tree, &initrd, &disk)?;
+            let boot = |count| boot(*way, count, tree, &initrd, &disk);
+            let (without, with) = (boot(0)?, boot(MOUNTS)?);
+            let sample = Sample {
+                mounted: with.mounted.since(without.mounted),
+                walked: with.walked.since(without.walked),
+                read: with.read.since(without.read),
+            };
             eprintln!("xtask: run {run}, {}: {:.1} MiB", way.name, sample.read.all);
             samples.push(sample);
         }
@@ -194,31 +197,36 @@ fn figures(samples: &[(Way, Vec<Sample>)]) -> Vec<Figure> {
     figures
 }
 
-/// Boots once and mounts one way.
-fn measure(way: Way, tree: &Tree, initrd: &Path, disk: &Path) -> Result<Sample, BenchError> {
-    let words = format!(
-        "quiet layers.state=LABEL=layers init=/bin/sh -- /run/initramfs/layers/state/bench/run {} {} {}",
-        way.format.name(),
-        way.backing,
-        way.direct
-    );
+/// Boots once and mounts `count` images one way; what is in use then.
+fn boot(
+    way: Way,
+    count: usize,
+    tree: &Tree,
+    initrd: &Path,
+    disk: &Path,
+) -> Result<Sample, BenchError> {
+    let Way { format, backing, io, processors, .. } = way;
+    let format = format.name();
+    let script = "/run/initramfs/layers/state/bench/run";
+    let words = format!("init=/bin/sh -- {script} {format} {backing} {io} {count}");
     let machine = Machine::new("bench-memory", &tree.kernel(), initrd)
-        .processors(way.processors)
+        .processors(processors)
         .drive(Drive::scratch(disk))
+        .append("quiet layers.state=LABEL=layers")
         .append(&words);
     let mut guest = machine.start()?;
     guest.wait_for(END, DEADLINE)?;
     guest.wait_for_exit(DEADLINE)?;
     let said = guest.said();
+    let missing = |line: String| BenchError::NoLine { line, console: said.to_owned() };
+    // One that cannot have it would count as one that has.
+    if io == DIRECT && said.lines().any(|line| line.trim_end() == "memory: direct: 0") {
+        return Err(missing("memory: direct: 1".to_owned()));
+    }
     let at = |point: &str| {
-        Use::parse(said, point).ok_or_else(|| BenchError::NoLine {
-            line: format!("memory: {point}: MemFree"),
-            console: said.to_owned(),
-        })
+        Use::parse(said, point).ok_or_else(|| missing(format!("memory: {point}: MemFree")))
     };
-    let before = at("before")?;
-    let since = |point: &str| at(point).map(|used| used.since(before));
-    Ok(Sample { mounted: since("mounted")?, walked: since("walked")?, read: since("read")? })
+    Ok(Sample { mounted: at("mounted")?, walked: at("walked")?, read: at("read")? })
 }
 
 /// A state disk with a base alone in its store, and beside that images of both formats and what mounts them.
@@ -264,12 +272,12 @@ mod tests {
     use super::*;
 
     const SAID: &str = "\
-memory: before: MemTotal:        1000 kB
-memory: before: MemFree:          600 kB
-memory: before: Buffers:           10 kB
-memory: before: Cached:           110 kB
-memory: before: SwapCached:         7 kB
-memory: before: Slab:              80 kB
+memory: mounted: MemTotal:        1000 kB
+memory: mounted: MemFree:          600 kB
+memory: mounted: Buffers:           10 kB
+memory: mounted: Cached:           110 kB
+memory: mounted: SwapCached:         7 kB
+memory: mounted: Slab:              80 kB
 memory: read: MemTotal:          1000 kB
 memory: read: MemFree:            100 kB
 memory: read: Buffers:             30 kB
@@ -280,7 +288,7 @@ memory: read: Slab:               180 kB
     #[test]
     fn memory_is_told_by_what_it_is_used_for() {
         let at = |point| Use::parse(SAID, point).unwrap();
-        let used = at("read").since(at("before"));
+        let used = at("read").since(at("mounted"));
         let kibibytes = [used.all, used.cache, used.slab, used.other()].map(|n| n * 1024.0);
         assert_eq!(kibibytes, [500.0, 300.0, 100.0, 100.0]);
         assert_eq!(Use::parse(SAID, "walked"), None);

@@ -10,6 +10,9 @@ use std::{fmt, io};
 /// The size of a plot in pixels.
 const SIZE: (u32, u32) = (880, 520);
 
+/// The font of what stands at axes and lines, and its size in pixels.
+const LABELS: (&str, u32) = ("sans-serif", 16);
+
 /// From which quotient of the greatest and the least value the axis is logarithmic: below, its foot is 0.
 const WIDE: f64 = 20.0;
 
@@ -138,6 +141,15 @@ impl Scale {
         }
     }
 
+    /// How many labels the axis has at most: a logarithmic one has them at powers of ten alone.
+    fn labels(self, values: &[f64]) -> usize {
+        let range = self.range(values);
+        match self {
+            Self::Linear => 10,
+            Self::Logarithmic => (range.end - range.start) as usize + 1,
+        }
+    }
+
     fn range(self, values: &[f64]) -> std::ops::Range<f64> {
         let (least, greatest) = bounds(values);
         match self {
@@ -175,7 +187,7 @@ impl Plot {
         left: u32,
     ) -> Result<Chart<'a, 'b>, DrawError> {
         ChartBuilder::on(area)
-            .caption(&self.title, ("sans-serif", 20))
+            .caption(&self.title, ("sans-serif", 22))
             .margin(16)
             .x_label_area_size(40)
             .y_label_area_size(left)
@@ -190,8 +202,9 @@ impl Plot {
         let mut chart = self.chart(area, 0.0..furthest * 1.02, scale.range(&values), 72)?;
         chart
             .configure_mesh()
-            .x_desc("layers")
+            .label_style(LABELS)
             .y_desc(self.unit.name())
+            .y_labels(scale.labels(&values))
             .x_label_formatter(&|x| label(*x))
             .y_label_formatter(&|y| label(scale.value(*y)))
             .draw()?;
@@ -207,6 +220,7 @@ impl Plot {
         }
         chart
             .configure_series_labels()
+            .label_font(LABELS)
             .position(SeriesLabelPosition::UpperLeft)
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))
@@ -222,6 +236,7 @@ impl Plot {
             .configure_mesh()
             .disable_y_mesh()
             .disable_y_axis()
+            .label_style(LABELS)
             .x_desc(self.unit.name())
             .x_label_formatter(&|x| label(*x))
             .draw()?;
@@ -236,7 +251,7 @@ impl Plot {
                 from += value;
             }
             let text = format!("{name}: {} {}", label(from), self.unit.name());
-            let style = ("sans-serif", 13).into_font().color(&BLACK);
+            let style = LABELS.into_font().color(&BLACK);
             chart.draw_series([Text::new(text, (0.0, foot + 0.95), style)])?;
         }
         for (number, (name, boxes)) in parts.iter().zip(boxes).enumerate() {
@@ -248,6 +263,7 @@ impl Plot {
         }
         chart
             .configure_series_labels()
+            .label_font(LABELS)
             .position(SeriesLabelPosition::LowerRight)
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))
