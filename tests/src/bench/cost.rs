@@ -9,7 +9,7 @@ pub(super) use stack::Stack;
 pub use stack::StackError;
 
 use super::BenchError;
-use super::figure::Figure;
+use super::figure::{Figure, Goal};
 use super::machines::Format;
 use crate::base::Tree;
 use crate::programs::Programs;
@@ -28,6 +28,8 @@ struct Series {
     /// What it is called in plots: the way in which the content is mounted.
     line: String,
     format: Format,
+    /// Whether it is seen through an index.
+    indexed: bool,
     /// The number of layers; `None` is the flat image.
     count: Option<usize>,
     stack: Stack,
@@ -37,7 +39,8 @@ struct Series {
 impl Series {
     fn new(kind: &str, format: Format, count: Option<usize>, stack: Stack) -> Self {
         let line = format!("{}, {kind}", format.name());
-        Self { line, format, count, stack, samples: BTreeMap::new() }
+        let indexed = matches!(stack, Stack::Store { indexed: true, .. });
+        Self { line, format, indexed, count, stack, samples: BTreeMap::new() }
     }
 
     fn name(&self) -> String {
@@ -74,8 +77,11 @@ pub(super) fn cost(
         let flat = Stack::Image(content.flat(format), format);
         series.push(Series::new("flat", format, None, flat));
         for count in COUNTS {
-            let store = Stack::Store(content.store(format, count)?);
-            series.push(Series::new("stack", format, Some(count), store));
+            let dir = content.store(format, count)?;
+            for (kind, indexed) in [("stack", false), ("index", true)] {
+                let stack = Stack::Store { dir: dir.clone(), indexed };
+                series.push(Series::new(kind, format, Some(count), stack));
+            }
         }
     }
     for run in 1..=runs {
@@ -109,11 +115,19 @@ fn figures(series: &[Series], measure: Measure) -> Vec<Figure> {
         let held = one.count.is_some_and(|count| HELD.contains(&count));
         let of_line = |count| move |other: &&Series| other.line == one.line && other.count == count;
         if let (true, Some(single)) = (held, series.iter().find(of_line(Some(1)))) {
-            figures.push(ratio(one, single));
+            let figure = ratio(one, single);
+            figures.push(match measure {
+                Measure::Stat | Measure::HotStat if one.indexed => figure.goal(Goal::AtMost(1.2)),
+                _ => figure,
+            });
         }
-        let flat = |other: &&Series| other.format == one.format && other.count.is_none();
+        // The names and attributes of an index are EROFS, whatever its images are.
+        let walked = one.indexed && measure == Measure::Walk;
+        let format = if walked { Format::Erofs } else { one.format };
+        let flat = |other: &&Series| other.format == format && other.count.is_none();
         if let (true, Some(flat)) = (held, series.iter().find(flat)) {
-            figures.push(ratio(one, flat));
+            let figure = ratio(one, flat);
+            figures.push(if walked { figure.goal(Goal::AtMost(2.0)) } else { figure });
         }
     }
     for one in series {

@@ -77,7 +77,12 @@ pub(in crate::bench) enum Stack {
     /// One image.
     Image(PathBuf, Format),
     /// The generation that a store boots by default.
-    Store(PathBuf),
+    Store {
+        /// The store's directory.
+        dir: PathBuf,
+        /// Whether it is seen through its index; the plain stack otherwise.
+        indexed: bool,
+    },
 }
 
 impl Stack {
@@ -85,7 +90,7 @@ impl Stack {
     fn images(&self) -> Result<Vec<PathBuf>, FileError> {
         match self {
             Self::Image(image, _) => Ok(vec![image.clone()]),
-            Self::Store(store) => files::list(&Layout::new(store).store()),
+            Self::Store { dir, .. } => files::list(&Layout::new(dir).store()),
         }
     }
 
@@ -109,16 +114,24 @@ impl Stack {
                 let (image, at) = (image.clone(), paths.sysroot.clone());
                 return Ok(Plan { ops: vec![Op::MountImage { image, format, cover: None, at }] });
             }
-            Self::Store(store) => store,
+            Self::Store { dir, indexed } => (dir, *indexed),
         };
+        let (store, indexed) = store;
         let nothing = |why: String| StackError::Nothing { store: store.clone(), why };
         let layout = Layout::new(&paths.state());
         let mut facts = facts::store(&layout);
         let id = facts.pointers.default.ok_or_else(|| nothing("boot/default".to_owned()))?;
-        let generation = read::generation(&layout, id).map_err(nothing)?;
+        let mut generation = read::generation(&layout, id).map_err(nothing)?;
+        if !indexed {
+            generation.indexes.clear();
+        }
         facts::generation(&layout, &generation, &mut facts)?;
         let request = BootRequest::parse("layers.ephemeral");
-        let mut plan = plan_boot(&request, &generation, &facts, paths)?.plan;
+        let boot = plan_boot(&request, &generation, &facts, paths)?;
+        if boot.index.is_some() != indexed {
+            return Err(nothing(boot.problems.join("; ")));
+        }
+        let mut plan = boot.plan;
         let root = plan.ops.iter().position(|op| op.mount_point() == Some(&paths.sysroot));
         plan.ops.truncate(root.map_or(0, |root| root + 1));
         Ok(plan)
@@ -137,7 +150,7 @@ impl Stack {
             host.mount_tmpfs(dir.path(), Size::default())?;
             let (run, sysroot) = (dir.path().join("run"), dir.path().join("root"));
             let paths = BootPaths { run, sysroot };
-            if let Self::Store(store) = self {
+            if let Self::Store { dir: store, .. } = self {
                 host.bind(store, &paths.state(), Access::ReadOnly)?;
             }
             let plan = self.plan(&paths)?;
@@ -147,7 +160,7 @@ impl Stack {
             let measured = measure(&paths.sysroot);
             let left = undo(&plan, plan.ops.len(), &mut host);
             left.into_iter().next().map_or(Ok(()), Err)?;
-            if matches!(self, Self::Store(_)) {
+            if matches!(self, Self::Store { .. }) {
                 host.unmount(&paths.state())?;
             }
             host.unmount(dir.path())?;
