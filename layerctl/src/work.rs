@@ -81,7 +81,10 @@ impl Drop for WorkDirectory {
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let directory = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let directory = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -131,6 +134,12 @@ mod tests {
         assert!(one.path().is_dir() && two.path().is_dir());
         drop((one, two));
         assert_eq!(names(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_another_run_has_taken_away_is_nobodys() {
+        let parent = tempfile::tempdir().unwrap();
+        assert!(lock(&parent.path().join(".work-gone")).unwrap().is_none());
     }
 
     #[test]
