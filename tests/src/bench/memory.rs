@@ -13,6 +13,7 @@ use crate::cache::{self, Key};
 use crate::files;
 use crate::process;
 use crate::programs::{self, Programs};
+use crate::tools::find_program;
 use crate::vm::{Drive, Filesystem, Machine, make_disk};
 use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
@@ -38,10 +39,11 @@ format=$1 backing=$2 io=$3 count=$4
 ./mounts "$format" "$backing" /run/once images/"$format"/package000_1.img
 ls images/"$format"/* | sed 1d | head -n "$count" >/run/images
 xargs -r ./mounts "$format" "$backing" /run/mounts </run/images
-if [ "$io" = direct ]; then
-    losetup --noheadings --output NAME | xargs -rn1 losetup --direct-io=on
-fi
-echo "memory: direct: $(losetup --noheadings --output DIO | grep -c 1)"
+for loop in /sys/block/loop*/loop; do
+    disk=${loop#/sys/block/}
+    [ "$io" = buffered ] || ./losetup --direct-io=on "/dev/${disk%/loop}"
+done
+echo "memory: direct: $(cat /sys/block/loop*/loop/dio | grep -c 1)"
 echo 1 >/proc/sys/vm/stat_refresh
 say mounted
 find /run/mounts -size +9999999 2>&1
@@ -252,6 +254,9 @@ fn disk(workspace: &Workspace, programs: &Programs, tree: &Tree) -> Result<PathB
         process::run(layerctl().args(["base", "import"]).arg(&base).args(naming))?;
         files::write(&bench.join("run"), SCRIPT)?;
         files::copy(&mounts, &bench.join("mounts"))?;
+        // The base has none.
+        let losetup = find_program("losetup").unwrap_or_else(|| "losetup".into());
+        files::copy(&losetup, &bench.join("losetup"))?;
         for format in Format::ALL {
             let images = bench.join("images").join(format.name());
             files::make_dir(&images)?;
