@@ -2,7 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "opens local repositories' files")]
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -43,6 +44,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) known: Option<&'a str>,
     /// The first byte that is wanted (Range).
     pub(crate) from: u64,
+    /// The byte after the last one that is wanted, if not all are.
+    pub(crate) until: Option<u64>,
     /// The entity tag of the bytes before that one (If-Range).
     pub(crate) part_of: Option<&'a str>,
 }
@@ -72,13 +75,15 @@ pub(crate) struct Content {
 /// A client with the environment's proxies and the system's certificate authorities.
 pub(crate) struct Client {
     proxies: Proxies,
+    /// One for each server, with the connections that it keeps.
+    agents: RefCell<BTreeMap<String, Agent>>,
     roots: OnceCell<Arc<Vec<Certificate<'static>>>>,
 }
 
 impl Client {
     /// A client that has asked for nothing yet.
     pub(crate) fn new(proxies: Proxies) -> Self {
-        Self { proxies, roots: OnceCell::new() }
+        Self { proxies, agents: RefCell::default(), roots: OnceCell::new() }
     }
 
     /// Asks for a file.
@@ -111,18 +116,31 @@ impl Client {
 
     fn send(&self, url: &Url, ask: Ask<'_>) -> Result<Response<Body>, RepoError> {
         log::debug!("GET {url} from byte {}", ask.from);
-        let mut request = self.agent(url)?.get(url.to_string());
+        let mut request = self.kept_agent(url)?.get(url.to_string());
         if let Some(etag) = ask.known {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        if ask.from > 0 {
-            request = request.header(RANGE, format!("bytes={}-", ask.from));
+        if ask.from > 0 || ask.until.is_some() {
+            let last = ask.until.map(|until| until.saturating_sub(1).to_string());
+            let range = format!("bytes={}-{}", ask.from, last.unwrap_or_default());
+            request = request.header(RANGE, range);
             // A weak tag does not stand for bytes (RFC 9110, 13.1.5).
             if let Some(etag) = ask.part_of.filter(|etag| !etag.starts_with("W/")) {
                 request = request.header(IF_RANGE, etag);
             }
         }
         request.call().map_err(|error| failure(&url.to_string(), error))
+    }
+
+    /// The agent of a server: parts of one file come over one connection.
+    fn kept_agent(&self, url: &Url) -> Result<Agent, RepoError> {
+        let mut agents = self.agents.borrow_mut();
+        if let Some(agent) = agents.get(&url.origin()) {
+            return Ok(agent.clone());
+        }
+        let agent = self.agent(url)?;
+        agents.insert(url.origin(), agent.clone());
+        Ok(agent)
     }
 
     fn agent(&self, url: &Url) -> Result<Agent, RepoError> {
@@ -263,6 +281,7 @@ fn file(path: &Path, ask: Ask<'_>) -> Result<Answer, Error> {
     let same = ask.part_of.is_none_or(|part_of| part_of == etag);
     let from = if same && ask.from <= found.len() { ask.from } else { 0 };
     file.seek(SeekFrom::Start(from)).map_err(failed)?;
-    let length = Some(found.len() - from);
-    Ok(Answer::Content(Content { from, length, etag: Some(etag), reader: Box::new(file) }))
+    let length = ask.until.unwrap_or(u64::MAX).min(found.len()).saturating_sub(from);
+    let reader = Box::new(file.take(length));
+    Ok(Answer::Content(Content { from, length: Some(length), etag: Some(etag), reader }))
 }

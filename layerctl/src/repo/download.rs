@@ -14,6 +14,7 @@ use layers::store::{publish, stage};
 use sha2::{Digest as _, Sha256};
 
 use super::client::{self, Answer, Ask, Client, Content};
+use super::delta::{self, Older, Saved};
 use super::error::RepoError;
 use super::location::Location;
 use crate::error::Error;
@@ -37,10 +38,12 @@ pub(crate) struct Wanted<'a> {
     pub(crate) digest: Option<Digest>,
     /// What the progress bar calls it.
     pub(crate) title: &'a str,
+    /// What may have much of it.
+    pub(crate) older: Option<&'a Older>,
 }
 
 /// The part of a file that is here.
-struct Part<'a> {
+pub(super) struct Part<'a> {
     path: &'a Path,
     file: File,
     hasher: Sha256,
@@ -48,8 +51,8 @@ struct Part<'a> {
     have: u64,
     /// The entity tag of the file that they are of.
     etag: Option<String>,
-    /// Whether the first of them are an earlier run's.
-    resumed: bool,
+    /// Whether some of them are an earlier run's, or another image's.
+    doubtful: bool,
 }
 
 /// Gets a file to `to`, on disk, and gives its SHA-256. What is at `to` is the beginning of it, left by a run that was
@@ -74,16 +77,21 @@ pub(crate) fn download(
 fn whole(client: &Client, ui: &Ui, wanted: &Wanted<'_>, to: &Path) -> Result<Digest, Error> {
     let bar = ui.bar(wanted.title, wanted.size.unwrap_or_default());
     let mut part = Part::open(to)?;
+    let mut saved = match wanted.older {
+        Some(older) => delta::fill(client, ui, wanted, older, &mut part, &bar)?,
+        None => None,
+    };
     loop {
         fill(client, wanted, &mut part, &bar)?;
         let is = Digest::new(part.hasher.clone().finalize().into());
         match wanted.digest {
             Some(want) if is != want => {
                 let url = wanted.from.to_string();
-                if !part.resumed {
+                if !part.doubtful {
                     return Err(RepoError::Digest { url, is, want }.into());
                 }
-                log::debug!("{url}: what an earlier run left is of no use");
+                log::debug!("{url}: what was here already, or is of another image, is of no use");
+                saved = None;
                 part.restart()?;
             }
             _ => {
@@ -91,6 +99,12 @@ fn whole(client: &Client, ui: &Ui, wanted: &Wanted<'_>, to: &Path) -> Result<Dig
                 flush.map_err(|error| Error::io("flush", to, error))?;
                 let _ = publish::remove_any(&etag_path(to));
                 bar.finish_and_clear();
+                if let (Some(Saved { fetched, copied }), Some(older)) = (saved, wanted.older) {
+                    let (title, older) = (wanted.title, &older.title);
+                    ui.say(&format!(
+                        "{title}: {fetched} bytes downloaded, {copied} bytes taken from {older}"
+                    ));
+                }
                 return Ok(is);
             }
         }
@@ -153,7 +167,7 @@ fn fill(
 }
 
 fn ask(client: &Client, wanted: &Wanted<'_>, part: &Part<'_>) -> Result<Content, Error> {
-    let ask = Ask { known: None, from: part.have, part_of: part.etag.as_deref() };
+    let ask = Ask { from: part.have, part_of: part.etag.as_deref(), ..Ask::default() };
     match client.get(wanted.from, ask)? {
         Answer::Content(content) => Ok(content),
         Answer::Unchanged | Answer::Missing => {
@@ -186,19 +200,34 @@ impl<'a> Part<'a> {
         let have = io::copy(&mut file, &mut HashWriter(&mut hasher))
             .map_err(|error| Error::io("read", path, error))?;
         let etag = fs::read_to_string(etag_path(path)).ok().filter(|_| have > 0);
-        Ok(Self { path, file, hasher, have, etag, resumed: have > 0 })
+        Ok(Self { path, file, hasher, have, etag, doubtful: have > 0 })
     }
 
     /// Begins anew.
     fn restart(&mut self) -> Result<(), Error> {
         self.file.set_len(0).map_err(|error| Error::io("empty", self.path, error))?;
         (self.hasher, self.have) = (Sha256::new(), 0);
-        (self.etag, self.resumed) = (None, false);
+        (self.etag, self.doubtful) = (None, false);
         Ok(())
     }
 
+    /// Bytes that are here.
+    pub(super) fn have(&self) -> u64 {
+        self.have
+    }
+
+    /// The entity tag of the file that they are of.
+    pub(super) fn etag(&self) -> Option<&str> {
+        self.etag.as_deref()
+    }
+
+    /// Remembers that not all of it is the server's word.
+    pub(super) fn is_put_together(&mut self) {
+        self.doubtful = true;
+    }
+
     /// Remembers which file the bytes are of, for a run after this one too.
-    fn belongs_to(&mut self, etag: Option<&str>) -> Result<(), Error> {
+    pub(super) fn belongs_to(&mut self, etag: Option<&str>) -> Result<(), Error> {
         if self.etag.as_deref() != etag {
             let path = etag_path(self.path);
             self.etag = etag.map(str::to_owned);
@@ -220,31 +249,43 @@ impl<'a> Part<'a> {
         bar: &ProgressBar,
     ) -> Result<Option<String>, Error> {
         self.check_room(limit)?;
+        if let Some(why) = self.take_until(&mut reader, limit, bar)? {
+            return Ok(Some(client::reading(&why)));
+        }
+        // All is here; how the connection ends does not matter, but nothing may follow.
+        match reader.read(&mut [0]) {
+            Ok(1..) => Err(RepoError::TooLong { url: wanted.from.to_string(), limit }.into()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes bytes until there are `end` and leaves those that follow; gives the reason where there are no more before.
+    pub(super) fn take_until(
+        &mut self,
+        reader: &mut dyn Read,
+        end: u64,
+        bar: &ProgressBar,
+    ) -> Result<Option<io::Error>, Error> {
         let mut buffer = vec![0; CHUNK];
-        loop {
-            let length = match reader.read(&mut buffer) {
-                Ok(0) if self.have == limit => return Ok(None),
-                Ok(0) => return Ok(Some("the connection was closed".to_owned())),
+        while self.have < end {
+            let room = usize::try_from(end - self.have).unwrap_or(CHUNK).min(CHUNK);
+            let length = match reader.read(buffer.get_mut(..room).unwrap_or_default()) {
+                Ok(0) => return Ok(Some(io::Error::other("the connection was closed"))),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // All is here; how the connection ends does not matter.
-                Err(_) if self.have == limit => return Ok(None),
-                Err(error) => return Ok(Some(client::reading(&error))),
+                Err(error) => return Ok(Some(error)),
             };
-            if self.have.saturating_add(length as u64) > limit {
-                let url = wanted.from.to_string();
-                return Err(RepoError::TooLong { url, limit }.into());
-            }
             let chunk = buffer.get(..length).unwrap_or_default();
             self.file.write_all(chunk).map_err(|error| Error::io("write", self.path, error))?;
             self.hasher.update(chunk);
             self.have += length as u64;
             bar.set_position(self.have);
         }
+        Ok(None)
     }
 
     /// Refuses a download that cannot fit, before its first byte.
-    fn check_room(&self, limit: u64) -> Result<(), Error> {
+    pub(super) fn check_room(&self, limit: u64) -> Result<(), Error> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         let free = stage::free(directory)
             .map_err(|error| Error::io("ask for free space in", directory, error))?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use layers::id::Digest;
+use layers::id::{Digest, Name};
 use layers::layout::Layout;
 use layers::manifest::{Kind, Manifest};
 use layers::plan::Plan;
@@ -12,6 +12,7 @@ use layers::trust::Verify;
 
 use super::client::Client;
 use super::definition::make_directory;
+use super::delta::Older;
 use super::download::{Wanted, download};
 use super::error::RepoError;
 use super::location::Location;
@@ -80,14 +81,16 @@ impl Fetcher<'_> {
         }
         let directory = self.directory(&entry.digest);
         let title = entry.title();
+        let kind = entry.kind.unwrap_or(kind);
+        let older = self.older(state, &entry.name, kind, entry.manifest.as_ref());
         let wanted = Wanted {
             from: &offer.location,
             size: entry.size,
             digest: Some(entry.digest),
             title: &title,
+            older: older.as_ref(),
         };
         let name = offer.location.file_name().unwrap_or_else(|| IMAGE.to_owned());
-        let kind = entry.kind.unwrap_or(kind);
         let naming = Naming::default();
         self.bring(state, &directory, &wanted, &name, sidecar.as_ref(), kind, &naming)
     }
@@ -111,11 +114,14 @@ impl Fetcher<'_> {
             Refusal::new(format!("{from} names no file"), "give the URL of an image file")
         })?;
         let directory = self.directory(&stage::digest(from.to_string().as_bytes()));
+        let older = manifest
+            .and_then(|manifest| self.older(state, &manifest.name, manifest.kind, Some(manifest)));
         let wanted = Wanted {
             from,
             size: manifest.map(|manifest| manifest.size),
             digest: manifest.map(|manifest| manifest.digest),
             title: &name,
+            older: older.as_ref(),
         };
         self.bring(state, &directory, &wanted, &name, sidecar.as_ref(), Kind::Layer, naming)
     }
@@ -178,6 +184,26 @@ impl Fetcher<'_> {
         let manifest = state.manifests.get(digest).filter(|_| state.is_whole(digest))?;
         let enough = self.guard.verify() != Verify::Require || state.signed.contains_key(digest);
         enough.then(|| self.stored(state, manifest.clone()))
+    }
+
+    /// The store's image that is likely to have most of a new one: of its name and kind, and of its format where the `new`
+    /// one's is known, the newest.
+    fn older(
+        &self,
+        state: &State,
+        name: &Name,
+        kind: Kind,
+        new: Option<&Manifest>,
+    ) -> Option<Older> {
+        let alike = |manifest: &&Manifest| {
+            manifest.name == *name
+                && manifest.kind == kind
+                && new.is_none_or(|new| new.format == manifest.format)
+                && state.is_whole(&manifest.digest)
+        };
+        let alike = state.manifests.values().filter(alike);
+        let newest = alike.max_by(|a, b| a.version.compare(&b.version))?;
+        Some(Older { path: self.layout.image(&newest.digest), title: newest.title() })
     }
 
     /// Puts a signature beside an image that is in the store without one.

@@ -77,6 +77,21 @@ impl Location {
         }
     }
 
+    /// The same place with an ending more: of an image's block index.
+    pub(crate) fn beside(&self, ending: &str) -> Self {
+        match self {
+            Self::Path(path) => {
+                let mut path = path.clone().into_os_string();
+                path.push(ending);
+                Self::Path(path.into())
+            }
+            Self::Url(url) => {
+                let path = url.path.split('?').next().unwrap_or_default();
+                Self::Url(Url { path: format!("{path}{ending}"), ..url.clone() })
+            }
+        }
+    }
+
     /// The same place with another ending: of an image's manifest.
     pub(crate) fn with_ending(&self, ending: &str) -> Self {
         match self {
@@ -262,6 +277,11 @@ mod tests {
     fn a_manifest_lies_beside_its_image() {
         let image = location("http://h:8080/d/a_1.2.raw?token=x");
         assert_eq!(image.with_ending("toml").to_string(), "http://h:8080/d/a_1.2.toml");
+        assert_eq!(image.beside(".blocks").to_string(), "http://h:8080/d/a_1.2.raw.blocks");
+        assert_eq!(
+            location("/d/a.img").beside(".blocks"),
+            Location::Path("/d/a.img.blocks".into())
+        );
         assert_eq!(image.file_name().as_deref(), Some("a_1.2.raw"));
         assert_eq!(location("http://h/").file_name(), None);
         assert_eq!(location("http://h/a%2Fb").file_name(), None);

@@ -2,7 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "lists the directory and reads its images")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use layers::id::Digest;
@@ -10,6 +11,7 @@ use layers::manifest::Kind;
 use layers::plan::change::{ImageFile, Refusal, State};
 use layers::store::{publish, read, stage};
 
+use super::blocks::{self, Blocks};
 use super::index::{self, Entry, Index};
 use super::sums;
 use crate::admission::{self, Naming, signatures_path};
@@ -21,7 +23,9 @@ use crate::trust::{self, Guard};
 pub(crate) fn index(context: &Context, directory: &Path) -> Result<(PathBuf, Index), Error> {
     let mut entries = Vec::new();
     for file in images(directory)? {
-        entries.push(entry(context, directory, &file)?);
+        let entry = entry(context, directory, &file)?;
+        block_index(context, &directory.join(&file), &entry)?;
+        entries.push(entry);
     }
     let index = Index::new(entries, 0);
     check_unique(&index)?;
@@ -132,6 +136,43 @@ fn undescribed(name: &str, path: &Path, image: ImageFile, size: u64, digest: Dig
         architecture: Some(manifest.architecture),
         manifest: None,
     }
+}
+
+/// Puts the block index beside an image that is worth one, where its own is not there already.
+fn block_index(context: &Context, image: &Path, entry: &Entry) -> Result<(), Error> {
+    let failed = |error| Error::io("read", image, error);
+    let Some(size) = entry.size.filter(|&size| blocks::is_indexed(size)) else { return Ok(()) };
+    let mut path = image.as_os_str().to_owned();
+    path.push(blocks::ENDING);
+    let path = PathBuf::from(path);
+    if is_index_of(&path, size, &entry.digest) {
+        return Ok(());
+    }
+    let bar = context.ui.bar(&entry.file, size);
+    let file = BufReader::with_capacity(1 << 20, File::open(image).map_err(failed)?);
+    let blocks = Blocks::compute(file, size, entry.digest, &mut |bytes| bar.inc(bytes));
+    let bytes = blocks.map_err(failed)?.bytes();
+    let temporary = publish::beside(&path);
+    let written =
+        write_flushed(&temporary, &bytes).and_then(|()| publish::rename(&temporary, &path));
+    written.map_err(|error| Error::io("write", &path, error))
+}
+
+/// Whether a block index is there, and says that it is this image's.
+fn is_index_of(path: &Path, size: u64, digest: &Digest) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let whole = file.metadata().is_ok_and(|found| found.len() == blocks::length(size) as u64);
+    let mut head = Vec::new();
+    let read = file.take(blocks::HEAD as u64).read_to_end(&mut head);
+    whole && read.is_ok() && blocks::is_head_of(&head, size, digest)
+}
+
+/// A new file that servers can read.
+fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.sync_all()
 }
 
 /// Nobody could say which of two files of one name, version and architecture to take.

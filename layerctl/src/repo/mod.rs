@@ -4,9 +4,11 @@
 //! definitions (TOML) → refresh: index, polled by entity tag, cached → offers → crate::resolve chooses → download → store
 //! ```
 
+pub(crate) mod blocks;
 pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod definition;
+pub(crate) mod delta;
 pub(crate) mod download;
 pub(crate) mod error;
 pub(crate) mod fetch;
@@ -17,4 +19,6 @@ pub(crate) mod moment;
 mod names;
 pub(crate) mod proxy;
 pub(crate) mod refresh;
+mod search;
 pub(crate) mod sums;
+mod weak;
