@@ -39,4 +39,5 @@ mod trust;
 mod tuf;
 mod uki;
 mod verify;
+mod wire;
 mod world;
