@@ -57,8 +57,11 @@ fn upgraded(world: &World) -> String {
 fn assert_is_whole(world: &World) {
     let stored = fs::read(world.image("served/big_2.toml")).unwrap();
     assert!(stored == world.read("served/big_2.img"), "it is the server's");
-    let parts: Vec<_> =
-        world.store().into_keys().filter(|path| path.to_string_lossy().contains("/.tmp-")).collect();
+    let parts: Vec<_> = world
+        .store()
+        .into_keys()
+        .filter(|path| path.to_string_lossy().contains("/.tmp-"))
+        .collect();
     assert_eq!(parts, Vec::<std::path::PathBuf>::new());
 }
 

@@ -17,8 +17,9 @@ use indicatif::ProgressBar;
 
 use super::blocks::{self, Blocks};
 use super::client::{self, Answer, Ask, Client};
-use super::download::{Part, Wanted};
+use super::download::Wanted;
 use super::location::Location;
+use super::part::Part;
 use super::search::{self, Piece};
 use crate::error::Error;
 use crate::ui::Ui;

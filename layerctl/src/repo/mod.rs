@@ -17,6 +17,7 @@ pub(crate) mod location;
 pub(crate) mod make;
 pub(crate) mod moment;
 mod names;
+mod part;
 pub(crate) mod proxy;
 pub(crate) mod refresh;
 mod search;

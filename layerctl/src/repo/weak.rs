@@ -50,7 +50,7 @@ mod tests {
     proptest! {
         #[test]
         fn rolling_gives_what_summing_gives(seed in any::<u8>(), steps in 1_usize..300) {
-            let bytes: Vec<u8> = (0..BLOCK + steps).map(|n| (n * n >> 3) as u8 ^ seed).collect();
+            let bytes: Vec<u8> = (0..BLOCK + steps).map(|n| ((n * n) >> 3) as u8 ^ seed).collect();
             let rolled = (0..steps).fold(Weak::of(&bytes[..BLOCK]), |sum, step| {
                 sum.roll(bytes[step], bytes[step + BLOCK])
             });
