@@ -14,6 +14,7 @@ mod plot;
 mod program;
 mod record;
 mod report;
+mod wire;
 
 pub use cost::StackError;
 pub use figure::{Figure, Goal, Place, Table, Unit};
@@ -67,6 +68,9 @@ pub enum BenchError {
     /// The report is not to be had as JSON.
     #[error("the report cannot be written as JSON")]
     Json(#[from] serde_json::Error),
+    /// Packages failed.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
 }
 
 /// What can be measured by itself.
@@ -96,10 +100,12 @@ pub enum Item {
     Mounts,
     /// Block sizes, compressors and settings of loop devices
     Formats,
+    /// Bytes that an update fetches, beside a whole download, casync, zsync, zstd and xdelta3
+    Wire,
 }
 
 /// All of them, in the order of the report.
-pub const ITEMS: [Item; 12] = [
+pub const ITEMS: [Item; 13] = [
     Item::Size,
     Item::Sleep,
     Item::Memory,
@@ -112,6 +118,7 @@ pub const ITEMS: [Item; 12] = [
     Item::Cost,
     Item::Mounts,
     Item::Formats,
+    Item::Wire,
 ];
 
 /// Measures `items`, each `runs` times where more than once makes sense. After each of them, `so_far` gets what there is.
@@ -140,6 +147,7 @@ pub fn measure(
             Item::Cost => cost::cost(workspace, &programs, &tree, runs)?,
             Item::Mounts => memory::mounts(workspace, &programs, &tree, &machines, runs)?,
             Item::Formats => formats::formats(workspace, &tree, runs)?,
+            Item::Wire => wire::wire(workspace, &programs, &machines, &tree, runs)?,
         });
         sections.push(Section::new(*item, figures));
         so_far(&sections)?;

@@ -61,7 +61,13 @@ impl Apt {
     }
 
     fn command(&self) -> Command {
-        let mut command = process::command("apt-get");
+        let mut command = self.program("apt-get");
+        command.args(["--quiet=2", "--yes", "--no-install-recommends"]);
+        command
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = process::command(program);
         let mut set = |key: &str, value: &Path| {
             command.arg("-o").arg(format!("{key}={}", value.display()));
         };
@@ -74,7 +80,6 @@ impl Apt {
         for fixed in ["APT::Architecture=amd64", "APT::Sandbox::User=root", "Debug::NoLocking=1"] {
             command.args(["-o", fixed]);
         }
-        command.args(["--quiet=2", "--yes", "--no-install-recommends"]);
         command
     }
 
@@ -148,6 +153,43 @@ pub fn unpack(
         .collect()
 }
 
+/// The .deb files of a package in every version that the mirror has, the oldest first.
+pub fn versions(
+    workspace: &Workspace,
+    base: &Tree,
+    name: &str,
+) -> Result<Vec<PathBuf>, PackagesError> {
+    let sources = Sources::of_this_machine()?;
+    let apt = Apt::new(workspace, base, &sources)?;
+    let key = Key::new(include_str!("packages.rs"))
+        .with(sources.lines().join("\n"))
+        .with(files::read(&apt.status)?);
+    let dir = cache::directory(workspace, &format!("versions/{name}"), &key, |dir| {
+        let _lock = apt.lock()?;
+        process::run(apt.command().arg("update"))?;
+        let listed = process::read(apt.program("apt-cache").args(["madison", name]))?;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        for (number, version) in listed_versions(&listed).iter().rev().enumerate() {
+            let into = dir.join(number.to_string());
+            files::make_dir(&into)?;
+            let mut download = apt.command();
+            download.arg("download").arg(format!("{name}={version}")).current_dir(&into);
+            process::run(&mut download)?;
+        }
+        Ok::<_, PackagesError>(())
+    })?;
+    let found = files::list(&dir)?.into_iter().map(|version| files::list(&version));
+    Ok(found.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// The versions that `apt-cache madison` lists, each once, the newest first: `name | version | source`.
+fn listed_versions(text: &str) -> Vec<&str> {
+    let mut versions: Vec<_> =
+        text.lines().filter_map(|line| Some(line.split('|').nth(1)?.trim())).collect();
+    versions.dedup();
+    versions
+}
+
 fn unpack_one(apt: &Apt, name: &str, dir: &Path) -> Result<(), PackagesError> {
     let tree = dir.join("tree");
     files::make_dir(&tree)?;
@@ -194,6 +236,13 @@ fn layer_version(version: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_listed_once() {
+        let text = " a | 2-1 | http://h/s s/main Packages\n a | 1-1 | http://h/d d/main Packages\n\
+                    \x20a | 1-1 | http://h/d d/main Sources\n";
+        assert_eq!(listed_versions(text), ["2-1", "1-1"]);
+    }
 
     #[test]
     fn the_epoch_is_dropped() {

@@ -21,6 +21,8 @@ pub enum Unit {
     Times,
     /// Things.
     Count,
+    /// Hundredths of something else.
+    Percent,
 }
 
 impl Unit {
@@ -214,6 +216,7 @@ pub(super) fn number(value: f64, unit: Unit) -> String {
         Unit::Microseconds => format!("{value:.2} µs"),
         Unit::Times => format!("{value:.2}×"),
         Unit::Count => format!("{value:.0}"),
+        Unit::Percent => format!("{value:.2} %"),
     }
 }
 
