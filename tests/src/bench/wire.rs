@@ -6,6 +6,7 @@
 //! ```
 //!
 //! Bytes are those of nginx's log, requests and answers with their heads, over HTTP.
+#![expect(clippy::disallowed_methods, reason = "measures time")]
 
 mod peers;
 mod server;

@@ -1,5 +1,4 @@
 //! nginx with a log of what went over the wire.
-#![expect(clippy::disallowed_methods, reason = "starts a server")]
 
 use crate::bench::BenchError;
 use crate::files::{self, FileError};
