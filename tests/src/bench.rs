@@ -148,6 +148,7 @@ pub fn measure(
             Item::Mounts => memory::mounts(workspace, &programs, &tree, &machines, runs)?,
             Item::Formats => formats::formats(workspace, &tree, runs)?,
             Item::Wire => wire::wire(workspace, &programs, &machines, &tree, runs)?,
+            Item::Wire => wire::wire(workspace, &programs, &tree, runs)?,
         });
         sections.push(Section::new(*item, figures));
         so_far(&sections)?;

@@ -14,7 +14,7 @@ mod trees;
 
 use super::BenchError;
 use super::figure::{Figure, Goal, Unit};
-use super::machines::{Format, Machines};
+use super::machines::Format;
 use crate::base::Tree;
 use crate::files;
 use crate::process;
@@ -38,14 +38,12 @@ struct Case {
     layerctl: PathBuf,
     /// Below the tree of the peers.
     dir: PathBuf,
-    name: &'static str,
 }
 
 /// Every pair of versions in both formats: ours, a whole download, and the peers.
 pub(super) fn wire(
     workspace: &Workspace,
     programs: &Programs,
-    machines: &Machines,
     tree: &Tree,
     runs: usize,
 ) -> Result<Vec<Figure>, BenchError> {
@@ -53,7 +51,7 @@ pub(super) fn wire(
     let mut figures = Vec::new();
     for pair in trees.pairs() {
         for format in FORMATS {
-            let case = Case::make(programs, machines, &trees, pair, format)?;
+            let case = Case::make(programs, &trees, pair, format)?;
             figures.extend(case.measure(&trees, pair, format, runs)?);
             files::remove_tree(&case.dir)?;
         }
@@ -65,14 +63,13 @@ pub(super) fn wire(
 impl Case {
     fn make(
         programs: &Programs,
-        machines: &Machines,
         trees: &Trees,
         pair: &Pair,
         format: Format,
     ) -> Result<Self, BenchError> {
         let dir = trees.peers().join("w/case");
         files::make_empty_dir(&dir)?;
-        let case = Self { layerctl: programs.layerctl.clone(), dir, name: pair.kind.name() };
+        let case = Self { layerctl: programs.layerctl.clone(), dir };
         for directory in ["served", "root"] {
             files::make_dir(&case.dir.join(directory))?;
         }
@@ -83,9 +80,10 @@ impl Case {
         match pair.kind {
             Kind::Base => process::run(case.layerctl().args(["base", "import"]).arg(case.old()))?,
             Kind::Layer => {
-                let naming = ["--name", "debian", "--version", "13"];
-                let mut import = case.layerctl();
-                process::run(import.args(["base", "import"]).arg(machines.base()).args(naming))?;
+                let base = case.dir.join("base.img");
+                case.build(&trees.base(), "1", Kind::Base, format, &base)?;
+                process::run(case.layerctl().args(["base", "import"]).arg(&base))?;
+                files::remove_file(&base)?;
                 process::run(case.layerctl().arg("install").arg(case.old()))?;
             }
         }
@@ -101,7 +99,7 @@ impl Case {
         to: &Path,
     ) -> Result<(), BenchError> {
         let mut build = process::command(&self.layerctl);
-        build.arg("build").arg(tree).args(["--name", self.name, "--version", version]);
+        build.arg("build").arg(tree).args(["--name", kind.name(), "--version", version]);
         build.args(["--format", format.name()]).arg("-o").arg(to);
         if kind == Kind::Base {
             build.args(["--kind", "base"]);

@@ -72,6 +72,11 @@ impl Trees {
         &self.pairs
     }
 
+    /// A base.
+    pub(super) fn base(&self) -> PathBuf {
+        self.dir.join("base-old")
+    }
+
     /// A base with the peers in it.
     pub(super) fn peers(&self) -> PathBuf {
         self.dir.join("peers")
@@ -83,7 +88,7 @@ impl Trees {
     }
 
     fn bases(&mut self, workspace: &Workspace, tree: &Tree) -> Result<(), BenchError> {
-        let old = self.dir.join("base-old");
+        let old = self.base();
         files::make_dir(&old)?;
         let mut unpack = process::command("tar");
         unpack.args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-xf"]).arg(&tree.tar);
@@ -126,7 +131,7 @@ impl Trees {
     }
 
     fn add_peers(&self, workspace: &Workspace, tree: &Tree) -> Result<(), BenchError> {
-        copy(&self.dir.join("base-old"), &self.peers())?;
+        copy(&self.base(), &self.peers())?;
         for unpacked in packages::unpack(workspace, tree, &peers::PACKAGES)? {
             copy(&unpacked.tree, &self.peers())?;
         }
