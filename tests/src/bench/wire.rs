@@ -162,8 +162,9 @@ impl Case {
         runs: usize,
     ) -> Result<Vec<Figure>, BenchError> {
         let server = Server::new(&self.dir)?;
-        let url = server.url();
-        process::run(self.layerctl().args(["repo", "add", "main", &url]))?;
+        let nginx = server.serve(&self.dir.join("served"))?;
+        process::run(self.layerctl().args(["repo", "add", "main", &server.url()]))?;
+        nginx.finish()?;
         // The repository's own index is known from here on, as on a machine that looks for updates daily.
         let (mut ours, mut whole) = (Vec::new(), Vec::new());
         for _ in 0..runs {
