@@ -30,6 +30,7 @@ const INSTALLED: &[(&str, &[&str])] = &[
     ("json", &["jq"]),
     ("nginx", &["nginx"]),
     ("podman", &["podman", "aardvark-dns", "dbus-user-session", "nftables", "passt", "uidmap"]),
+    ("yaml", &["python3-yaml"]),
 ];
 
 /// What the initramfs has modules for.

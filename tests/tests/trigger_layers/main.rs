@@ -113,6 +113,28 @@ fn caches_and_lists_of_all_layers_are_made_anew() -> Result<(), Failure> {
 }
 
 #[test]
+fn python_s_modules_of_two_layers_are_found_and_no_byte_code_comes_with_them() -> Result<(), Failure>
+{
+    let mut scene = Scene::new()?;
+    // Each was built with an interpreter of its own, and scripts of both compiled what they brought.
+    scene.packages("yaml")?;
+    scene.packages("dnf")?;
+    scene.install()?;
+    assert_eq!(scene.run("find /usr /var /etc -name '*.pyc' -o -name __pycache__")?, "");
+    // As in a booted system, where the interpreter cannot keep what it compiles.
+    let script = "mount -o bind,ro /usr /usr; python3 -c 'import yaml, dnf
+print(yaml.safe_load(\"a: [1, 2]\"), yaml.__with_libyaml__, dnf.const.PROGRAM_NAME)'";
+    assert_eq!(scene.run(script)?, "{'a': [1, 2]} True dnf\n");
+    let packages = "python3-yaml libpython3-stdlib python3-minimal python3-dnf libyaml-0-2";
+    assert_eq!(scene.run(&format!("dpkg --verify {packages}; dpkg --audit"))?, "");
+    // Where /var may be written, byte code can be kept there.
+    let kept = "PYTHONPYCACHEPREFIX=/var/cache/python python3 -c 'import yaml'
+test -f /var/cache/python/usr/lib/python3/dist-packages/yaml/__init__.cpython-3*.pyc";
+    scene.run(kept)?;
+    Ok(())
+}
+
+#[test]
 fn packages_of_rpm_are_in_one_database_too() -> Result<(), Failure> {
     let mut scene = Scene::new()?;
     scene.packages("dnf")?;
