@@ -252,6 +252,10 @@ impl Error {
         match self {
             Self::Store(error) => store_hint(error),
             Self::Refused(refusal) => Some(refusal.hint.clone()),
+            // What is copied outside of a change need not go into a store.
+            Self::Host(HostError::Io { source, .. }) if publish::is_full(source) => {
+                Some(FULL_SOMEWHERE.into())
+            }
             Self::Host(error) | Self::Stopped { source: Failure { source: error, .. }, .. } => {
                 host_hint(error)
             }
@@ -287,9 +291,13 @@ impl Error {
                 ))
             }
             Self::Program { name, message } => program_hint(name, message),
-            Self::PackageManager { said, .. } if said.contains("No space left on device") => {
+            Self::PackageManager { said, .. } if said.contains("enough free space in /var/cache") => {
+                Some(FULL_CACHE.into())
+            }
+            Self::PackageManager { said, .. } | Self::Sandbox(said) if said.contains(FULL) => {
                 Some(FULL_SOMEWHERE.into())
             }
+            Self::NoLists { said, .. } if said.contains(FULL) => Some(FULL_CACHE.into()),
             Self::PackageManager { .. } => Some(
                 "its last lines are above; all of them: layerctl --verbose build …".into(),
             ),
@@ -412,8 +420,14 @@ fn initramfs_hint(error: &initramfs::Error) -> Option<String> {
     })
 }
 
+/// What programs say of a full disk (strerror(3)).
+const FULL: &str = "No space left on device";
+
 /// What to do about a full disk that need not be the store's.
-const FULL_SOMEWHERE: &str = "free space there; in a store: layerctl cleanup";
+const FULL_SOMEWHERE: &str = "free space where it is written; in a store: layerctl cleanup";
+
+/// What to do where packages are not downloaded for lack of room.
+const FULL_CACHE: &str = "free space for the packages' cache, or name another place: --cache DIR";
 
 fn uki_hint(error: &uki::Error) -> &'static str {
     use uki::Error;
@@ -457,7 +471,7 @@ fn permission_hint() -> String {
 
 fn program_hint(program: &str, message: &str) -> Option<String> {
     Some(match program {
-        _ if message.contains("No space left on device") => FULL_SOMEWHERE.into(),
+        _ if message.contains(FULL) => FULL_SOMEWHERE.into(),
         "sbsign" => "name a key and the certificate that goes with it, both in PEM: --secure-boot-key KEY --secure-boot-certificate CERT".into(),
         "tar" => "give a directory, or a whole tar archive: plain, gzip, xz or zstd".into(),
         _ => return None,

@@ -3,7 +3,7 @@
 //! Nothing is read or asked here: what goes in is a store's state and the offers, what comes out names the images to get.
 
 use layers::generation::{Base, Layer};
-use layers::id::{Name, Version};
+use layers::id::{Digest, Name, Version};
 use layers::intent::Intent;
 use layers::manifest::{ANY_ARCHITECTURE, Kind, Manifest};
 use layers::os::Os;
@@ -52,7 +52,8 @@ pub(crate) struct Resolver<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn name(&self) -> &'a Name {
+    /// Its name.
+    pub(crate) fn name(&self) -> &'a Name {
         match self {
             Self::Stored(manifest) => &manifest.name,
             Self::Offered(offer) => &offer.entry.name,
@@ -80,6 +81,22 @@ impl<'a> Candidate<'a> {
         match self {
             Self::Stored(_) => Some(0),
             Self::Offered(offer) => offer.entry.size,
+        }
+    }
+
+    /// What its bytes are to hash to.
+    pub(crate) fn digest(&self) -> Digest {
+        match self {
+            Self::Stored(manifest) => manifest.digest,
+            Self::Offered(offer) => offer.entry.digest,
+        }
+    }
+
+    /// The repository that it would come from; `None` where the store has it.
+    pub(crate) fn repository(&self) -> Option<&'a str> {
+        match self {
+            Self::Stored(_) => None,
+            Self::Offered(offer) => Some(&offer.repository),
         }
     }
 
@@ -307,19 +324,22 @@ impl<'a> Upgrades<'a> {
             self.needed.iter().map(|new| format!("{} is needed ({})", new.title(), tail(new)));
         let mut lines: Vec<String> = base.chain(layers).chain(needed).collect();
         if bytes {
-            let all = self.base.iter().map(|(_, new)| new);
-            let all = all.chain(self.layers.iter().map(|(_, new)| new)).chain(&self.needed);
-            let sum = all.filter_map(Candidate::download).fold(0, u64::saturating_add);
-            lines.push(format!("{sum} bytes to download in all"));
+            lines.push(format!("{} bytes to download in all", self.download()));
         }
         lines
+    }
+
+    /// Bytes to download in all, of images whose length is known.
+    pub(crate) fn download(&self) -> u64 {
+        let all = self.base.iter().map(|(_, new)| new);
+        let all = all.chain(self.layers.iter().map(|(_, new)| new)).chain(&self.needed);
+        all.filter_map(Candidate::download).fold(0, u64::saturating_add)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use layers::id::Digest;
     use layers::os::Fits;
 
     use crate::repo::index::Entry;

@@ -251,23 +251,24 @@ fn a_recipe_of_files_needs_no_base() {
 }
 
 /// The smallest tree in which scripts run.
-fn shell_base(world: &World) {
-    world.base_tree("base");
-    world.write("base/etc/group", "root:x:0:\n");
-    world.shell("mkdir -p base/bin base/root; cp /bin/busybox base/bin; ln -s busybox base/bin/sh");
+pub(crate) fn shell_base(world: &World, tree: &str) {
+    world.base_tree(tree);
+    world.write(&format!("{tree}/etc/group"), "root:x:0:\n");
+    world
+        .shell(&format!("cd {tree}; mkdir -p bin root; cp /bin/busybox bin; ln -s busybox bin/sh"));
 }
 
 /// A recipe with a script, on that tree.
-fn script(world: &World, name: &str, script: &str) {
+pub(crate) fn script(world: &World, name: &str, tree: &str, script: &str) {
     let head =
-        format!("name = \"{name}\"\nversion = \"1\"\nbase = \"base\"\nformat = \"squashfs\"\n");
+        format!("name = \"{name}\"\nversion = \"1\"\nbase = \"{tree}\"\nformat = \"squashfs\"\n");
     world.write(&format!("{name}.toml"), format!("{head}scripts = ['''\n{script}''']\n"));
 }
 
 #[test]
 fn a_recipe_s_scripts_run_in_a_sandbox_over_the_base() {
     let world = World::new();
-    shell_base(&world);
+    shell_base(&world, "base");
     world.write("base/usr/share/made/anew/old", "old\n");
     let lines = r#"
         busybox rm -r /usr/share/made/anew; busybox mkdir /usr/share/made/anew
@@ -282,7 +283,7 @@ fn a_recipe_s_scripts_run_in_a_sandbox_over_the_base() {
         echo c >/usr/lib/x/__pycache__/x.pyc
         test -z "$(busybox ls /home)"; ! test -e /work
 "#;
-    script(&world, "web", lines);
+    script(&world, "web", "base", lines);
     let mut text = world.run(&["build web.toml"]);
     text += &String::from_utf8(world.read("web_1.toml")).unwrap();
     world.shell("unsquashfs -q -n -d out web_1.img");
@@ -293,7 +294,7 @@ fn a_recipe_s_scripts_run_in_a_sandbox_over_the_base() {
     let once = world.read("web_1.img");
     world.done("build web.toml");
     assert!(world.read("web_1.img") == once, "a second build differs");
-    script(&world, "bad", "echo before; busybox false; echo after\n");
+    script(&world, "bad", "base", "echo before; busybox false; echo after\n");
     text += &world.refused("build bad.toml");
     world.write("packages.toml", "packages = [\"x\"]\n");
     text += &world.refused("build packages.toml");
@@ -308,9 +309,9 @@ fn a_recipe_s_scripts_run_in_a_sandbox_over_the_base() {
 #[test]
 fn a_build_that_was_killed_leaves_nothing_for_the_next() {
     let world = World::new();
-    shell_base(&world);
-    script(&world, "slow", "echo x >/etc/x; busybox sleep 1000\n");
-    script(&world, "quick", "echo x >/etc/x\n");
+    shell_base(&world, "base");
+    script(&world, "slow", "base", "echo x >/etc/x; busybox sleep 1000\n");
+    script(&world, "quick", "base", "echo x >/etc/x\n");
     world.shell(
         "layerctl --root state build slow.toml & pid=$!
          until ls .layerctl-build-*/upper/etc/x >/dev/null 2>&1; do :; done

@@ -19,6 +19,7 @@ mod documents;
 mod etc;
 mod etc_running;
 mod evil;
+mod full_disk;
 mod fuzz;
 mod generations;
 mod http;

@@ -82,7 +82,8 @@ fn layers_and_base_are_upgraded() {
     let world = served(&[("htop", "3.4", ""), ("tree", "2.2", "")]);
     world.done("repo add main served");
     world.done("install htop tree");
-    let current = world.run(&["upgrade --check", "upgrade --preview", "upgrade"]);
+    let current =
+        world.run(&["upgrade --check", "upgrade --check --json", "upgrade --preview", "upgrade"]);
     serve(&world, "lib", "1", "");
     serve(&world, "htop", "3.5", "--requires lib");
     world.base_tree("newer");
@@ -90,13 +91,20 @@ fn layers_and_base_are_upgraded() {
     world.done("build newer --kind base --name debian --version 14 -o served/debian_14.img");
     world.done("repo index served");
     let before = world.images().len();
-    let told = world.run(&["upgrade --check", "upgrade htop --check", "upgrade --preview"]);
+    let told = world.run(&[
+        "upgrade --check",
+        "upgrade htop --check",
+        "upgrade --preview",
+        "upgrade --preview --json",
+        "upgrade --json",
+    ]);
     assert_eq!(world.images().len(), before, "nothing is downloaded to tell");
     let upgraded = world.run(&[
         "upgrade vim",
         "upgrade htop --download-only",
         "upgrade htop --download-only --unchanged-exit-77",
         "upgrade htop --preview",
+        "upgrade htop --check --json",
         "upgrade --dry-run",
         "upgrade",
         "upgrade --unchanged-exit-77",

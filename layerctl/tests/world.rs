@@ -40,6 +40,7 @@ impl World {
             (r"the file has \d+", "the file has [n]"),
             (r"size = \d+", "size = [n]"),
             (r#""free": \d+"#, r#""free": [n]"#),
+            (r#""download": [1-9]\d*"#, r#""download": [n]"#),
             (r"\(process \d+\)", "(process [pid])"),
             (r"(/tmp/|/)\.tmp-?[A-Za-z0-9]{6}\b", "/[temporary]"),
         ] {

@@ -96,6 +96,9 @@ pub(crate) struct Upgrade {
     /// Make layers of packages anew too, of the newest that there are
     #[arg(long, conflicts_with = "only")]
     pub(crate) packages: bool,
+    /// Print JSON
+    #[arg(long, requires = "only", conflicts_with = "download_only")]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) sources: PackageSources,
     #[command(flatten)]

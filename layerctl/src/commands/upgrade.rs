@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use layers::id::Name;
+use layers::generation::Generation;
+use layers::id::{Digest, GenerationId, Name, Version};
 use layers::layout::Layout;
 use layers::manifest::{self, Kind, Links, Manifest};
 use layers::plan::change::{self, Decision, ImageFile, State};
 use layers::store::{self, lock::Lock};
 use layers::superblock::Format;
+use serde::Serialize;
 
 use super::{base, names, repo, words};
 use crate::admission;
@@ -20,6 +22,7 @@ use crate::repo::refresh::{self, Offers};
 use crate::requests;
 use crate::resolve::{Candidate, Upgrades};
 use crate::trust::Guard;
+use crate::ui;
 use crate::work::WorkDirectory;
 
 pub(super) fn run(args: &Upgrade, context: &Context) -> Result<Outcome, Error> {
@@ -43,22 +46,88 @@ fn tell(args: &Upgrade, wanted: &[Name], context: &Context) -> Result<Outcome, E
     }
     let upgrades = Upgrades::among(&store.state, &all.offers, wanted)?;
     upgrades.notes.iter().for_each(|note| context.ui.warn(note));
-    if !store.state.start()?.requests.is_empty() {
+    let start = store.state.start()?;
+    let unasked = !start.requests.is_empty();
+    if unasked && !args.json {
         context.ui.say(
             "layers of packages are not looked at; to make them anew: layerctl upgrade --packages",
         );
     }
-    if upgrades.is_empty() {
+    let outcome = match upgrades.is_empty() {
+        false => Outcome::Done,
+        true if args.check => Outcome::UpToDate,
+        true => Outcome::Unchanged,
+    };
+    if !upgrades.is_empty() {
+        foresee(&store.state, &store.layout, &upgrades, context)?;
+    } else if !args.json {
         context.ui.say("all is up to date");
-        return Ok(if args.check { Outcome::UpToDate } else { Outcome::Unchanged });
+        return Ok(outcome);
     }
-    foresee(&store.state, &store.layout, &upgrades, context)?;
+    if args.json {
+        context.ui.json(&view(start, &upgrades, unasked))?;
+        return Ok(outcome);
+    }
     let mut text = String::new();
     for line in upgrades.lines(args.preview) {
         text += &format!("{line}\n");
     }
     context.ui.data(text)?;
-    Ok(Outcome::Done)
+    Ok(outcome)
+}
+
+/// What an upgrade would bring, in JSON.
+#[derive(Serialize)]
+struct View<'a> {
+    schema: u32,
+    /// The generation that an upgrade would start from.
+    generation: GenerationId,
+    base: Option<ImageView<'a>>,
+    layers: Vec<ImageView<'a>>,
+    /// Layers that come because newer ones need them.
+    needed: Vec<ImageView<'a>>,
+    /// Bytes to download in all.
+    download: u64,
+    /// What is newer and does not fit, and why, one line each.
+    passed_over: &'a [String],
+    /// Whether there are layers of packages, which are not looked at.
+    packages: bool,
+}
+
+/// One image, in JSON.
+#[derive(Serialize)]
+struct ImageView<'a> {
+    name: &'a Name,
+    /// The version that is installed.
+    from: Option<&'a Version>,
+    to: &'a Version,
+    digest: Digest,
+    /// None where the store has it.
+    repository: Option<&'a str>,
+    /// Bytes, where their number is known.
+    download: Option<u64>,
+}
+
+fn view<'a>(start: &Generation, upgrades: &'a Upgrades<'_>, packages: bool) -> View<'a> {
+    let image = |from: Option<&'a Version>, new: &'a Candidate<'_>| ImageView {
+        name: new.name(),
+        from,
+        to: new.version(),
+        digest: new.digest(),
+        repository: new.repository(),
+        download: new.download(),
+    };
+    let layers = upgrades.layers.iter();
+    View {
+        schema: ui::SCHEMA,
+        generation: start.id,
+        base: upgrades.base.as_ref().map(|(old, new)| image(Some(&old.version), new)),
+        layers: layers.map(|(old, new)| image(Some(&old.version), new)).collect(),
+        needed: upgrades.needed.iter().map(|new| image(None, new)).collect(),
+        download: upgrades.download(),
+        passed_over: &upgrades.notes,
+        packages,
+    }
 }
 
 /// Makes the decision on what is known of the images before they are here.
