@@ -3,6 +3,7 @@
 mod base;
 mod bench;
 mod crash;
+mod gate;
 mod inject;
 mod kills;
 mod test;
@@ -14,6 +15,7 @@ use crate::bench::BenchError;
 use crate::crash::CrashError;
 use crate::failure::chain;
 use crate::files::FileError;
+use crate::gate::GateError;
 use crate::inject::InjectError;
 use crate::kills::KillsError;
 use crate::process::ProcessError;
@@ -44,6 +46,8 @@ enum Task {
     Bench(bench::BenchArguments),
     /// Let each system call of each verb fail once, and kill the verb before it
     Inject(inject::InjectArguments),
+    /// Hold sizes, writes, flushes and instructions against those of tests/gate.toml
+    Gate(gate::GateArguments),
     /// Kill machines while they boot and change, and boot them again
     Kills(kills::KillsArguments),
 }
@@ -73,6 +77,12 @@ enum TaskError {
     Inject(#[from] InjectError),
     #[error(transparent)]
     Kills(#[from] KillsError),
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    #[error(
+        "{failures} figures are not what they were\nif that is meant, type: cargo xtask gate --renew, and say why in the commit"
+    )]
+    Figures { failures: usize },
     #[error("{violations} faults were not dealt with")]
     Violations { violations: usize },
     #[error("the two base trees differ")]
@@ -90,6 +100,7 @@ pub fn main() -> ExitCode {
         Task::Crash(arguments) => crash::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Inject(arguments) => inject::run(&arguments),
+        Task::Gate(arguments) => gate::run(&arguments),
         Task::Kills(arguments) => kills::run(&arguments),
     };
     match result {

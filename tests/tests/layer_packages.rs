@@ -177,19 +177,16 @@ fn an_installed_package_brings_its_account_and_its_units_and_nothing_else() -> R
 fn the_same_packages_make_the_same_bytes() -> Result<(), Failure> {
     let bench = Bench::new()?;
     // One with a user and files that are its own; one with byte code that scripts would make.
-    for packages in ["nginx,chrony", "python3-minimal,htop"] {
-        for epoch in [None, Some("1700000000")] {
-            for place in ["one.img", "two.img"] {
-                let line = format!(
-                    "--packages {packages} --sources debian.list --format squashfs -o {place}"
-                );
-                let output = bench.run(&line, epoch)?;
-                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            }
-            let (one, two) =
-                (files::read(&bench.path("one.img"))?, files::read(&bench.path("two.img"))?);
-            assert!(one == two, "{packages} {epoch:?}");
+    for (packages, epoch) in [("nginx,chrony", None), ("python3-minimal,htop", Some("1700000000"))]
+    {
+        for place in ["one.img", "two.img"] {
+            let line =
+                format!("--packages {packages} --sources debian.list --format squashfs -o {place}");
+            let output = bench.run(&line, epoch)?;
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
+        let images = (files::read(&bench.path("one.img"))?, files::read(&bench.path("two.img"))?);
+        assert!(images.0 == images.1, "{packages} {epoch:?}");
     }
     let tree = bench.unpacked("two.img")?;
     let compiled = files::walk(&tree)?.into_iter().find(|path| path.ends_with("__pycache__"));
@@ -274,6 +271,56 @@ fn what_cannot_be_had_is_one_error() -> Result<(), Failure> {
     assert!(said.contains("and --max-size allows 1000"), "{said}");
     let said = bench.refused("--packages=vim-,htop --sources debian.list")?;
     assert!(said.contains("is no package's name"), "{said}");
+    Ok(())
+}
+
+/// Builds with a cache on a disk of its own, and says what is said.
+const IN_A_SMALL_CACHE: &str = r#"
+mkdir cache; mount -t tmpfs -o size=100k none cache
+exec "$@" --cache cache -o x.img 2>&1"#;
+
+#[test]
+fn a_cache_without_room_is_no_dead_network() -> Result<(), Failure> {
+    let bench = Bench::new()?;
+    let mut build = process::command("unshare");
+    build.args(["--mount", "sh", "-euc", IN_A_SMALL_CACHE, "sh"]).arg(&bench.artefacts.layerctl);
+    build.args(["build", "--packages", "ed", "--sources", "debian.list", "--base"]);
+    let output = build.arg(&bench.artefacts.base).current_dir(bench.dir.path()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: the lists of packages cannot be fetched:\n"), "{said}");
+    let hint = "\nhint: free space for the packages' cache, or name another place: --cache DIR\n";
+    assert!(said.ends_with(hint), "{said}");
+    assert!(!files::exists(&bench.path("x.img")));
+    Ok(())
+}
+
+/// Builds until the package manager has written into the upper, kills layerctl there, and waits until nothing runs any more
+/// that has the build's directory open. The pipe is at its end when the last process that holds it is gone.
+const KILLED: &str = r#"
+mkfifo gone; "$@" -o x.img >/dev/null 2>&1 9>gone & pid=$!
+exec 8<gone
+until ls .layerctl-build-*/upper/var/lib/dpkg/status >/dev/null 2>&1; do kill -0 $pid; done
+kill -9 $pid; cat <&8; rm gone
+ls -d .layerctl-build-*"#;
+
+#[test]
+fn a_build_that_is_killed_while_packages_are_installed_can_be_typed_again() -> Result<(), Failure> {
+    let bench = Bench::new()?;
+    let words = "--packages ed --sources debian.list --format squashfs";
+    bench.build(&format!("{words} -o whole.img"))?;
+    let mut killed = process::command("sh");
+    killed.args(["-euc", KILLED, "sh"]).arg(&bench.artefacts.layerctl).arg("build");
+    killed.args(words.split(' ')).arg("--base").arg(&bench.artefacts.base).arg("--cache");
+    killed.arg(bench.workspace.cache().join("packages")).current_dir(bench.dir.path());
+    process::run(&mut killed)?;
+    bench.nothing_is_mounted()?;
+    assert!(!files::exists(&bench.path("x.img")));
+    bench.build(&format!("{words} -o x.img"))?;
+    assert!(files::read(&bench.path("x.img"))? == files::read(&bench.path("whole.img"))?);
+    let names: Vec<_> = files::list(bench.dir.path())?;
+    let hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
+    assert!(!names.iter().any(hidden), "{names:?}");
     Ok(())
 }
 

@@ -88,9 +88,10 @@ impl Scene {
         Ok(process::run(build.arg(self.path("procps_99_all.deb")))?)
     }
 
-    /// A base without the package procps, of another version.
+    /// A base without the package procps, of a newer version, in a directory to make a repository of.
     fn lesser_base(&self) -> Result<(), Failure> {
-        let (tree, image) = (self.path("tree"), self.path("lesser.img"));
+        let (tree, image) = (self.path("tree"), self.path("served/lesser.img"));
+        files::make_dir(&self.path("served"))?;
         let mut unpack = process::command("unsquashfs");
         unpack.args(["-quiet", "-no-progress", "-d"]).arg(&tree).arg(&self.artefacts.base);
         process::run(&mut unpack)?;
@@ -140,9 +141,19 @@ fn requests_follow_the_base() -> Result<(), Failure> {
         assert_eq!(files::walk(&scene.path("state"))?, before, "{words}");
     }
 
+    // A newer base in a repository: one change brings it, with the layers that are made anew for it.
     scene.lesser_base()?;
-    let said = scene.resolve("base import lesser.img")?;
-    assert!(said.contains("added procps "), "{said}");
+    scene.done("repo index served", None)?;
+    scene.done("repo add main served", None)?;
+    let told: Value = serde_json::from_str(&scene.done("--quiet upgrade --check --json", None)?)?;
+    assert_eq!(told.pointer("/base/to").and_then(Value::as_str), Some("13.1"), "{told}");
+    assert_eq!(told.pointer("/packages").and_then(Value::as_bool), Some(true), "{told}");
+    let said = scene.resolve("upgrade")?;
+    assert!(said.contains("base debian ") && said.contains("added procps "), "{said}");
+    let newest = scene.newest()?;
+    assert_eq!(newest.pointer("/id").and_then(Value::as_u64), Some(3), "one change: {newest}");
+    let version = newest.pointer("/base/version").and_then(Value::as_str);
+    assert_eq!(version, Some("13.1"), "{newest}");
     let (layers, requests) = scene.state()?;
     assert_eq!(layers, ["htop", "procps"]);
     assert_eq!(requests, ["packages htop: htop", "packages procps: procps"]);

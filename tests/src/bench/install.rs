@@ -8,7 +8,8 @@ use crate::files;
 use crate::process;
 use crate::programs::Programs;
 use crate::workspace::Workspace;
-use std::path::{Path, PathBuf};
+use crate::written;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -138,12 +139,14 @@ pub(super) fn rollback(
     let stamps =
         || images.iter().map(|image| files::modified(image)).collect::<Result<Vec<_>, _>>();
     let before = stamps()?;
-    let wrote = written(bench.layerctl().arg("rollback"), &bench.dir.join("trace"))?;
+    let trace = bench.dir.join("trace");
+    let wrote =
+        written::run::<BenchError>(bench.layerctl().arg("rollback"), &bench.root(), &trace)?;
     let changed = before.iter().zip(&stamps()?).filter(|(before, after)| before != after).count();
     let same = files::list(&bench.root().join("layerctl/store"))? == images;
     files::remove_tree(&bench.dir)?;
     Ok(vec![
-        Figure::exact("bytes that a rollback writes to images", wrote.images, Unit::Bytes)
+        Figure::exact("bytes that a rollback writes to images", wrote.images as f64, Unit::Bytes)
             .goal(Goal::AtMost(0.0)),
         Figure::exact(
             "images that a rollback changes, adds or removes",
@@ -151,53 +154,6 @@ pub(super) fn rollback(
             Unit::Count,
         )
         .goal(Goal::AtMost(0.0)),
-        Figure::exact("bytes that a rollback writes to anything", wrote.all, Unit::Bytes),
+        Figure::exact("bytes that a rollback writes", wrote.bytes() as f64, Unit::Bytes),
     ])
-}
-
-/// Bytes that a program wrote.
-#[derive(Debug, Default, PartialEq)]
-struct Written {
-    images: f64,
-    all: f64,
-}
-
-/// Runs a program under strace(1) and adds up what its writes came to.
-fn written(command: &mut Command, log: &Path) -> Result<Written, BenchError> {
-    let mut strace = process::command("strace");
-    let calls = "trace=write,writev,pwrite64,pwritev,pwritev2,copy_file_range,sendfile,splice";
-    strace.args(["-f", "-y", "-e", calls, "-o"]).arg(log).arg(command.get_program());
-    process::run(strace.args(command.get_args()))?;
-    Ok(count(&files::read_text(log)?))
-}
-
-/// Adds up the lines `PID write(3</path>, "…"..., 12) = 12`.
-fn count(log: &str) -> Written {
-    let mut written = Written::default();
-    for line in log.lines() {
-        let Some((call, result)) = line.rsplit_once(") = ") else { continue };
-        let bytes: f64 = result.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
-        written.all += bytes.max(0.0);
-        if call.contains(".img>") {
-            written.images += bytes.max(0.0);
-        }
-    }
-    written
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bytes_of_images_are_told_from_others() {
-        let log = "\
-7 write(4</s/boot/.tmp-default>, \"1\\n\", 2) = 2
-7 write(1<pipe:[1]>, \"now\\n\", 4) = 4
-7 copy_file_range(3</l.img>, NULL, 5</s/.tmp-ab.img>, NULL, 100, 0) = 100
-7 write(4</s/log>, \"x\", 1) = -1 ENOSPC (No space left on device)
-7 +++ exited with 0 +++
-";
-        assert_eq!(count(log), Written { images: 100.0, all: 106.0 });
-    }
 }

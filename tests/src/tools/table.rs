@@ -80,6 +80,7 @@ pub const TOOLS: &[Tool] = &[
     program("nginx", "nginx-light", "nginx", "nginx"),
     program("openssl", "openssl", "openssl", "openssl"),
     program("strace", "strace", "strace", "strace"),
+    program("valgrind", "valgrind", "valgrind", "valgrind"),
     program("rpmbuild", "rpm", "rpm-build", "rpm-tools"),
     program("createrepo_c", "createrepo-c", "createrepo_c", "createrepo_c"),
     program("systemd-repart", "systemd", "systemd-udev", "systemd"),

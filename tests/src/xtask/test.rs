@@ -34,17 +34,20 @@ enum Level {
     Inject,
     /// Crashes at any moment of any verb, on the file systems that can hold the state
     Crash,
+    /// Sizes, writes, flushes and instructions against their baseline, by `cargo xtask gate`
+    Gate,
     /// Every test that boots a machine, and the ones over more than one crate
     Vm,
 }
 
-const LEVELS: [Level; 7] = [
+const LEVELS: [Level; 8] = [
     Level::Format,
     Level::Lint,
     Level::Documents,
     Level::Unit,
     Level::Inject,
     Level::Crash,
+    Level::Gate,
     Level::Vm,
 ];
 
@@ -119,6 +122,7 @@ fn commands(level: Level, subcommands: Subcommands, filter: Option<&str>) -> Vec
         (Level::Lint, _) => &[CLIPPY],
         (Level::Documents, _) => &["doc --workspace --no-deps", "test --workspace --doc"],
         (Level::Crash, _) => &["xtask crash"],
+        (Level::Gate, _) => &["xtask gate"],
         (Level::Unit, Runner::Nextest) => {
             &["nextest run --workspace -E not(package(tests)&kind(test))"]
         }

@@ -162,8 +162,7 @@ fn a_machine_marks_its_first_boot_good_and_gives_up_a_kernel_that_dies() -> Resu
     let mut shell = guest.log_in(SYSTEMD)?;
     assert_eq!(selected(&mut shell)?, "layerctl-1.conf");
     assert_eq!(generation(&mut shell)?, "1");
-    shell.send("systemctl poweroff")?;
-    Ok(guest.wait_for_exit(SYSTEMD)?)
+    Ok(())
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A state disk without a free block boots, and the way back and the way to room again work on it.
+//! On each file system: what is written is kept, and a state disk without a free block boots, with the way back and the way to
+//! room again.
 
 use crate::state::{BOOT, State, report};
 use std::path::Path;
@@ -40,7 +41,10 @@ fn on_a_full_disk(filesystem: Filesystem, name: &str, mebibytes: u64) -> Result<
     let mut shell = guest.bare_shell(BOOT)?;
     shell.set_deadline(BOOT);
     // The disk was made of copies of files, which have no blocks kept for them: a change keeps some again.
-    shell.check("echo mine >/etc/mine; layerctl pin 1; layerctl unpin 1")?;
+    shell.check("layerctl pin 1; layerctl unpin 1")?;
+    let mounts = shell.check(&format!("grep ' {STATE} ' /proc/mounts"))?;
+    assert!(mounts.contains(&format!(" {} rw,nosuid,nodev", filesystem.name())), "{mounts}");
+    shell.check("for dir in etc var home; do echo mine > /$dir/mine; done")?;
     shell.run(FILL)?;
     assert_ne!(shell.run(HAS_ROOM)?.status, 0, "the disk is full");
 
@@ -69,7 +73,7 @@ fn on_a_full_disk(filesystem: Filesystem, name: &str, mebibytes: u64) -> Result<
     shell.set_deadline(BOOT);
     let booted = report(&mut shell)?;
     assert_eq!(booted.generation.to_string(), "3");
-    assert_eq!(shell.check("cat /etc/mine")?, "mine");
+    assert_eq!(shell.check("cat /etc/mine /var/mine /home/mine")?, "mine\nmine\nmine");
     shell.check("layerctl rollback 1")?;
     shell.check("layerctl rollback 3")?;
     // The others go, and the image that only the fourth has.

@@ -7,29 +7,6 @@ use tests::process;
 use tests::tools::find_program;
 use tests::vm::{Drive, Filesystem, Machine, make_disk};
 
-#[test]
-fn ext4_btrfs_and_xfs_keep_what_is_written() -> Result<(), Failure> {
-    for (filesystem, name) in
-        [(Filesystem::Ext4, "ext4"), (Filesystem::Btrfs, "btrfs"), (Filesystem::Xfs, "xfs")]
-    {
-        let state = State::new(&format!("state-{name}"))?;
-        let disk = state.disk(filesystem)?;
-        let mut guest = state.boot(&disk, "")?;
-        let mut shell = guest.bare_shell(BOOT)?;
-        let mounts = shell.check("grep ' /run/initramfs/layers/state ' /proc/mounts")?;
-        assert!(mounts.contains(&format!(" {name} rw,nosuid,nodev")), "{mounts}");
-        shell.check("for dir in etc var home; do echo note > /$dir/note; done")?;
-        shell.reboot_kernel()?;
-        let mut shell = guest.bare_shell(BOOT)?;
-        assert_eq!(
-            shell.check("cat /etc/note /var/note /home/note")?,
-            "note\nnote\nnote",
-            "{name}"
-        );
-    }
-    Ok(())
-}
-
 /// A disk with a partition table whose one partition holds the state.
 fn partitioned(state: &State) -> Result<std::path::PathBuf, Failure> {
     let filesystem = state.disk(Filesystem::Ext4)?;

@@ -65,8 +65,7 @@ fn nothing_fails_and_the_machine_stays_itself_after_a_wiped_and_an_ephemeral_boo
     assert!(size.contains("size=307200k") && size.contains("nr_inodes=76800"), "{size}");
     let access = shell.check("findmnt -no OPTIONS /run/initramfs/layers/state")?;
     assert!(access.starts_with("ro,"), "{access}");
-    shell.send("systemctl poweroff")?;
-    Ok(guest.wait_for_exit(SYSTEM)?)
+    Ok(())
 }
 
 /// A service and its user, as a package has them that never saw this system.
@@ -115,6 +114,5 @@ fn a_new_layer_s_service_runs_at_once_and_stays_disabled_where_it_was_disabled()
     assert_eq!(report(&mut shell)?.generation.to_string(), "3");
     assert_eq!(shell.run("systemctl is-enabled beacon")?.output, "disabled");
     assert_eq!(shell.check("id -un beacon; ls /etc/mine")?, "beacon\n/etc/mine");
-    shell.send("systemctl poweroff")?;
-    Ok(guest.wait_for_exit(SYSTEM)?)
+    Ok(())
 }

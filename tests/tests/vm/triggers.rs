@@ -102,7 +102,7 @@ fn services_of_layers_built_apart_run_side_by_side_and_go_with_a_rollback() -> R
         "modprobe rtnl-link-layer && test -d /sys/module/layer && test -d /sys/class/net/dummy0",
     )?;
     assert_eq!(
-        shell.check("modinfo --field=filename layer dummy | cut -d / -f 6-")?,
+        shell.check("modinfo --field=filename layer dummy | cut -d / -f 5-")?,
         "updates/layer.ko\nkernel/drivers/net/dummy.ko.xz"
     );
     assert_eq!(
