@@ -11,6 +11,8 @@ mod install;
 mod machines;
 mod memory;
 mod plot;
+mod icount;
+mod peers;
 mod program;
 mod record;
 mod report;
@@ -45,6 +47,9 @@ pub enum BenchError {
     /// A disk image failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Packages could not be had.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
     /// A machine failed.
     #[error(transparent)]
     Vm(#[from] VmError),
@@ -102,10 +107,14 @@ pub enum Item {
     Formats,
     /// Bytes that an update fetches, beside a whole download, casync, zsync, zstd and xdelta3
     Wire,
+    /// Boot stages beside those of others: initramfs-tools, overlayroot, live-boot, dracut, systemd with sysext
+    Peers,
+    /// The same boot stages in instructions
+    Icount,
 }
 
 /// All of them, in the order of the report.
-pub const ITEMS: [Item; 13] = [
+pub const ITEMS: [Item; 15] = [
     Item::Size,
     Item::Sleep,
     Item::Memory,
@@ -119,6 +128,8 @@ pub const ITEMS: [Item; 13] = [
     Item::Mounts,
     Item::Formats,
     Item::Wire,
+    Item::Peers,
+    Item::Icount,
 ];
 
 /// Measures `items`, each `runs` times where more than once makes sense. After each of them, `so_far` gets what there is.
@@ -149,6 +160,8 @@ pub fn measure(
             Item::Formats => formats::formats(workspace, &tree, runs)?,
             Item::Wire => wire::wire(workspace, &programs, &machines, &tree, runs)?,
             Item::Wire => wire::wire(workspace, &programs, &tree, runs)?,
+            Item::Peers => peers::measure(workspace, &tree, &machines, runs)?,
+            Item::Icount => icount::measure(workspace, &tree, &machines, runs)?,
         });
         sections.push(Section::new(*item, figures));
         so_far(&sections)?;

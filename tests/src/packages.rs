@@ -100,6 +100,19 @@ impl Apt {
     }
 }
 
+/// Downloads what installing `packages` on the base needs into `dir`; gives the files.
+pub fn download(
+    workspace: &Workspace,
+    base: &Tree,
+    packages: &[&str],
+    dir: &Path,
+) -> Result<Vec<PathBuf>, PackagesError> {
+    let apt = Apt::new(workspace, base, &Sources::of_this_machine()?)?;
+    let _lock = apt.lock()?;
+    process::run(apt.command().arg("update"))?;
+    apt.download(packages, dir)
+}
+
 /// Has layerctl build the layer `name` of `packages` on the base image, into the directory `dir`; gives the image.
 pub fn build(
     workspace: &Workspace,

@@ -38,6 +38,8 @@ impl Unit {
             Self::Count => "",
         }
     }
+    /// Millions of things.
+    Millions,
 }
 
 /// The bound that a figure is to keep.
@@ -217,6 +219,7 @@ pub(super) fn number(value: f64, unit: Unit) -> String {
         Unit::Times => format!("{value:.2}×"),
         Unit::Count => format!("{value:.0}"),
         Unit::Percent => format!("{value:.2} %"),
+        Unit::Millions => format!("{value:.1} million"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the measured machines boot: one Debian tree as squashfs, as EROFS and as an ext4 disk, the initramfs that
 //! Debian's initramfs-tools makes of it, and state disks with any number of layers.
 //!
-//! The tree has one program more than the base: /usr/sbin/bench-init, which every boot starts in place of systemd. It
-//! writes one line into the kernel's log, prints the kernel's trace and switches off.
+//! The tree has two programs more than the base. /usr/sbin/bench-init, which a boot starts in place of systemd, writes one
+//! line into the kernel's log, prints the kernel's trace and switches off; /usr/sbin/bench-report does the same at the end of
+//! a boot with systemd.
 
 use super::BenchError;
 use super::record::EVENTS;
@@ -29,33 +30,23 @@ pub(super) const END: &str = "bench: end";
 pub(super) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The label of the ext4 disk that Debian's initramfs boots from.
-const ROOT_LABEL: &str = "benchroot";
+pub(super) const ROOT_LABEL: &str = "benchroot";
 
 /// Size of the disks in MiB; the files are sparse.
-const DISK_SIZE: u64 = 1024;
+pub(super) const DISK_SIZE: u64 = 1024;
 
 /// Its first line ends what is measured; then it prints the trace of what came before.
-///
-/// With an argument it first writes so many files of 2,560 bytes into /etc.
-const SCRIPT: &str = "#!/bin/sh
-echo 'bench: started' >/dev/kmsg
-if [ -n \"$1\" ]; then
-    mkdir /etc/bench.d
-    head -c $(($1 * 2560)) /dev/urandom | split -b 2560 -a 3 - /etc/bench.d/
-fi
-mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
-sed 's/^/trace: /' /sys/kernel/tracing/trace
-sed 's/^/armed: /' /sys/kernel/tracing/set_event
-echo \"bench: layers $(ls /usr/share/bench | wc -l)\"
-echo 'bench: end'
-sync
-echo o >/proc/sysrq-trigger
-read -r _
-";
+const SCRIPT: &str = include_str!("guest/bench-init");
+
+/// What multi-user.target starts in a boot with systemd, where the command line has `bench.report`.
+const REPORT: [(&str, &str); 2] = [
+    ("usr/sbin/bench-report", include_str!("guest/bench-report")),
+    ("usr/lib/systemd/system/bench-report.service", include_str!("guest/bench-report.service")),
+];
 
 /// `cryptomgr.notests`: the kernel's own tests of its ciphers run beside /init for 150 ms and take half of the processor,
 /// whatever initramfs it is.
-const APPEND: &str = "quiet cryptomgr.notests";
+pub(super) const APPEND: &str = "quiet cryptomgr.notests";
 
 /// An image's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +90,7 @@ impl Machines {
     ) -> Result<Self, BenchError> {
         let key =
             Key::new(include_str!("machines.rs")).with(tree.tar.as_os_str().as_encoded_bytes());
+        let key = REPORT.iter().fold(key.with(SCRIPT), |key, (_, text)| key.with(text));
         let made = cache::directory(workspace, "bench/tree", &key, |dir| make_tree(tree, dir))?;
         Ok(Self {
             workspace: workspace.clone(),
@@ -114,14 +106,43 @@ impl Machines {
         self.made.join("base.squashfs")
     }
 
+    /// The kernel of all machines.
+    pub(super) fn kernel(&self) -> &Path {
+        &self.kernel
+    }
+
+    /// The tree as an ext4 disk.
+    pub(super) fn root_disk(&self) -> PathBuf {
+        self.made.join("root.ext4")
+    }
+
+    /// The initramfs of Debian's initramfs-tools.
+    pub(super) fn debian_initrd(&self) -> PathBuf {
+        self.made.join("debian.initrd")
+    }
+
     /// Builds the project's initramfs for disks on virtio with ext4.
     pub(super) fn initrd(&self, shell: Option<&Path>) -> Result<PathBuf, BenchError> {
         let name = if shell.is_some() { "initrd-shell.img" } else { "initrd.img" };
+        self.initrd_for(name, "virtio,ext4", shell)
+    }
+
+    /// Builds the project's initramfs for persistent memory with ext4.
+    pub(super) fn pmem_initrd(&self) -> Result<PathBuf, BenchError> {
+        self.initrd_for("initrd-pmem.img", "pmem,ext4", None)
+    }
+
+    fn initrd_for(
+        &self,
+        name: &str,
+        roles: &str,
+        shell: Option<&Path>,
+    ) -> Result<PathBuf, BenchError> {
         let initrd = self.workspace.target().join("bench").join(name);
         files::make_dir(initrd.parent().unwrap_or(&initrd))?;
         let mut command = process::command(&self.programs.layerctl);
         command.arg("initrd").arg("-o").arg(&initrd).arg("--modules-from").arg(&self.modules_from);
-        command.arg("--init").arg(&self.programs.init).args(["--role", "virtio,ext4"]);
+        command.arg("--init").arg(&self.programs.init).args(["--role", roles]);
         command.args(shell.iter().flat_map(|shell| [Path::new("--shell"), shell]));
         process::run(&mut command)?;
         Ok(initrd)
@@ -136,8 +157,8 @@ impl Machines {
 
     /// A machine with Debian's initramfs and the tree on an ext4 disk.
     pub(super) fn debian(&self) -> Machine {
-        self.with_init("bench-debian", &self.made.join("debian.initrd"))
-            .drive(Drive::scratch(&self.made.join("root.ext4")))
+        self.with_init("bench-debian", &self.debian_initrd())
+            .drive(Drive::scratch(&self.root_disk()))
             .append(&format!("root=LABEL={ROOT_LABEL} ro"))
     }
 
@@ -215,8 +236,9 @@ impl Machines {
         Ok(files::rename(&running, disk)?)
     }
 
-    /// The images of `count` layers, each with a file in /usr and one in /etc.
-    fn layers(&self, format: Format, count: usize) -> Result<Vec<PathBuf>, BenchError> {
+    /// The images of `count` layers, each with a file in /usr and one in /etc, and with what makes it an extension for
+    /// systemd-sysext.
+    pub(super) fn layers(&self, format: Format, count: usize) -> Result<Vec<PathBuf>, BenchError> {
         let dir = self.made.join(format!("layers-{}", format.name()));
         files::make_dir(&dir)?;
         let trees = self.workspace.target().join("bench/layer-tree");
@@ -230,6 +252,9 @@ impl Machines {
                         files::make_dir(&trees.join(directory))?;
                         files::write(&trees.join(directory).join(&name), format!("{name}\n"))?;
                     }
+                    let release = trees.join("usr/lib/extension-release.d");
+                    files::make_dir(&release)?;
+                    files::write(&release.join(format!("extension-release.{name}")), "ID=_any\n")?;
                     let mut build = process::command(&self.programs.layerctl);
                     build.arg("build").arg(&trees).args(["--name", &name, "--version", "1"]);
                     build.args(["--format", format.name()]).arg("-o").arg(&image);
@@ -245,9 +270,14 @@ fn make_tree(tree: &Tree, dir: &Path) -> Result<(), BenchError> {
     let root = dir.join("tree");
     files::make_dir(&root)?;
     process::run(process::command("tar").arg("-xpf").arg(&tree.tar).arg("-C").arg(&root))?;
-    let script = root.join(INIT.trim_start_matches('/'));
-    files::write(&script, SCRIPT)?;
-    process::run(process::command("chmod").arg("0755").arg(&script))?;
+    for (place, text) in [(INIT.trim_start_matches('/'), SCRIPT)].iter().chain(&REPORT) {
+        let mode = if place.contains("sbin") { "0755" } else { "0644" };
+        files::write(&root.join(place), text)?;
+        process::run(process::command("chmod").arg(mode).arg(root.join(place)))?;
+    }
+    let wants = root.join("usr/lib/systemd/system/multi-user.target.wants");
+    files::make_dir(&wants)?;
+    process::run(process::command("ln").args(["-s", "../bench-report.service"]).arg(&wants))?;
     files::make_dir(&root.join("usr/share/bench"))?;
     // The initramfs is Debian's own, made by the tree's own initramfs-tools with its default settings.
     let mut make = process::command("chroot");

@@ -71,6 +71,11 @@ impl Boot {
         Ok(Self { start: start.time, end: end.time, steps })
     }
 
+    /// Milliseconds from the kernel's start to that of /init.
+    pub(super) fn before(&self) -> f64 {
+        self.start * 1000.0
+    }
+
     /// Milliseconds from the start of /init to the exec of the root's own program.
     pub(super) fn took(&self) -> f64 {
         (self.end - self.start) * 1000.0

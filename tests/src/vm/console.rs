@@ -64,6 +64,10 @@ impl Console {
         &self.machine
     }
 
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(super) fn said(&self) -> &str {
         &self.said
     }

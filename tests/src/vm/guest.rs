@@ -58,6 +58,11 @@ impl Guest {
         self.console.write(text)
     }
 
+    /// The number of QEMU's process.
+    pub fn process(&self) -> u32 {
+        self.console.process()
+    }
+
     /// Everything the console has said so far, without terminal control sequences.
     pub fn said(&self) -> &str {
         self.console.said()

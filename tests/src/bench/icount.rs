@@ -1,0 +1,65 @@
+//! Boot stages in instructions: a machine whose clock is the number of instructions that its processor has executed, one in a
+//! nanosecond, so that a figure does not depend on what else the host does.
+//!
+//! QEMU's `-icount shift=0,sleep=off` counts instructions, not caches and not disks. A disk on virtio answers when the host
+//! gets round to it, so the disk is persistent memory here, which the processor reads by itself. What is left of chance is
+//! the text of the command line and the random numbers: each run has another seed.
+
+use super::BenchError;
+use super::figure::{Figure, Unit};
+use super::machines::{APPEND, Machines};
+use super::peers::{self, Seen, Stage, Stages, rows};
+use crate::base::Tree;
+use crate::vm::Machine;
+use crate::workspace::Workspace;
+
+/// The numbers of layers.
+const COUNTS: [usize; 3] = [0, 8, 32];
+
+/// Bytes of a disk in memory: the size of all disks, a multiple of 2 MiB.
+const SIZE: &str = "1024M";
+
+/// Measures the boot stages; `runs` is the number of seeds.
+pub(super) fn measure(
+    workspace: &Workspace,
+    tree: &Tree,
+    machines: &Machines,
+    runs: usize,
+) -> Result<Vec<Figure>, BenchError> {
+    let all = Stages::build(workspace, tree, machines)?;
+    let series =
+        peers::in_turns(&peers::stages(&COUNTS), runs, |stage, seed| boot(&all, stage, seed))?;
+    let what = "instructions, /init → switch_root";
+    let mut figures = rows::ratios(what, &series, |seen| seen.boot.took());
+    figures.extend(rows::ratios("instructions, kernel's start → switch_root", &series, |seen| {
+        seen.boot.before() + seen.boot.took()
+    }));
+    figures.extend(rows::values(what, &series, millions, Unit::Millions));
+    let what = "instructions, kernel's start → /init";
+    figures.extend(rows::values(what, &series, |seen| seen.boot.before(), Unit::Millions));
+    figures.extend(rows::losses(&series, |seen| seen.layers));
+    Ok(figures)
+}
+
+/// A millisecond of the machine's clock is a million instructions.
+fn millions(seen: &Seen) -> f64 {
+    seen.boot.took()
+}
+
+/// Boots to the root's own program.
+fn boot(all: &Stages<'_>, stage: Stage, seed: usize) -> Result<Seen, BenchError> {
+    let disk = all.disk(stage)?.display().to_string().replace(',', ",,");
+    // Not shared: what is written stays in this process.
+    let memory = format!("memory-backend-file,id=disk,mem-path={disk},size={SIZE},share=off");
+    let words = [APPEND, "nokaslr", &stage.words("/dev/pmem0"), &peers::to_bench_init(stage)];
+    let machine = Machine::new("bench-icount", all.machines().kernel(), &all.initrd(stage).pmem)
+        .accelerator("tcg,thread=single")
+        .append(&words.join(" "))
+        .qemu(&["-icount", "shift=0,sleep=off", "-machine", "hpet=off,nvdimm=on"])
+        .qemu(&["-m", "slots=2,maxmem=3G", "-rtc", "clock=vm,base=2026-01-01T00:00:00"])
+        .qemu(&["-seed", &seed.to_string(), "-object", &memory])
+        .qemu(&["-device", "nvdimm,memdev=disk"]);
+    let mut guest = machine.start()?;
+    peers::end(&mut guest)?;
+    Seen::parse(guest.said(), 0.0)
+}
