@@ -109,12 +109,15 @@ pub enum Item {
     Wire,
     /// Boot stages beside those of others: initramfs-tools, overlayroot, live-boot, dracut, systemd with sysext
     Peers,
+    /// Whole boots beside those of others, to multi-user.target
+    MultiUser,
     /// The same boot stages in instructions
     Icount,
 }
 
 /// All of them, in the order of the report.
-pub const ITEMS: [Item; 15] = [
+pub const ITEMS: [Item; 16] = [
+pub const ITEMS: [Item; 16] = [
     Item::Size,
     Item::Sleep,
     Item::Memory,
@@ -129,6 +132,7 @@ pub const ITEMS: [Item; 15] = [
     Item::Formats,
     Item::Wire,
     Item::Peers,
+    Item::MultiUser,
     Item::Icount,
 ];
 
@@ -161,6 +165,8 @@ pub fn measure(
             Item::Wire => wire::wire(workspace, &programs, &machines, &tree, runs)?,
             Item::Wire => wire::wire(workspace, &programs, &tree, runs)?,
             Item::Peers => peers::measure(workspace, &tree, &machines, runs)?,
+            Item::Peers => peers::to_program(workspace, &tree, &machines, runs)?,
+            Item::MultiUser => peers::to_multi_user(workspace, &tree, &machines, runs)?,
             Item::Icount => icount::measure(workspace, &tree, &machines, runs)?,
         });
         sections.push(Section::new(*item, figures));

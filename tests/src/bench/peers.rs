@@ -70,8 +70,8 @@ pub(super) fn in_turns<T>(
     Ok(series)
 }
 
-/// Measures all boot stages to the root's own program, then some with systemd.
-pub(super) fn measure(
+/// Measures the boot stages to the root's own program.
+pub(super) fn to_program(
     workspace: &Workspace,
     tree: &Tree,
     machines: &Machines,
@@ -79,8 +79,19 @@ pub(super) fn measure(
 ) -> Result<Vec<Figure>, BenchError> {
     let all = Stages::build(workspace, tree, machines)?;
     let boots = in_turns(&stages(&COUNTS), runs, |stage, _| boot(&all, stage))?;
-    let user = in_turns(&stages(&USER_COUNTS), runs, |stage, _| multi_user(&all, stage))?;
-    rows::rows(&all, &boots, &user)
+    rows::to_program(&all, &boots)
+}
+
+/// Measures whole boots, with systemd.
+pub(super) fn to_multi_user(
+    workspace: &Workspace,
+    tree: &Tree,
+    machines: &Machines,
+    runs: usize,
+) -> Result<Vec<Figure>, BenchError> {
+    let all = Stages::build(workspace, tree, machines)?;
+    let boots = in_turns(&stages(&USER_COUNTS), runs, |stage, _| multi_user(&all, stage))?;
+    Ok(rows::to_multi_user(&boots))
 }
 
 /// A stage's machine: what it writes is gone when it ends.

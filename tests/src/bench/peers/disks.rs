@@ -68,9 +68,7 @@ pub(super) fn extended(
 /// A disk depends on its base and on the layers' bytes.
 fn key(base: &Path, layers: &[PathBuf]) -> Result<Key, BenchError> {
     let start = Key::new(include_str!("disks.rs")).with(base.as_os_str().as_encoded_bytes());
-    Ok(layers
-        .iter()
-        .try_fold(start, |key, layer| Ok::<_, BenchError>(key.with(files::read(layer)?)))?)
+    layers.iter().try_fold(start, |key, layer| Ok(key.with(files::read(layer)?)))
 }
 
 /// The commands of debugfs(8) that put images into /var/lib/extensions. An extension's name is its file's, without the ending,

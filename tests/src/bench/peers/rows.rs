@@ -6,32 +6,17 @@ use crate::bench::BenchError;
 use crate::bench::figure::{Figure, Unit};
 use crate::files;
 
-/// All rows: how the peers compare, then each boot stage by itself.
-pub(super) fn rows(
+/// Boots to the root's own program: how the peers compare, then each boot stage by itself.
+pub(super) fn to_program(
     all: &Stages<'_>,
     boots: &[Series<Seen>],
-    user: &[Series<Started>],
 ) -> Result<Vec<Figure>, BenchError> {
     let mut rows = ratios("/init → switch_root", boots, |seen| seen.boot.took());
     rows.extend(ratios("kernel's start → switch_root", boots, whole));
-    rows.extend(ratios("kernel's start → multi-user.target", user, |seen| seen.multi_user));
     rows.extend(ratios("memory touched up to switch_root", boots, |seen| seen.touched));
     for (what, value) in TIMES {
         rows.extend(values(what, boots, value, Unit::Milliseconds));
     }
-    rows.extend(values(
-        "kernel's start → multi-user.target",
-        user,
-        |s| s.multi_user,
-        Unit::Milliseconds,
-    ));
-    rows.extend(values(
-        "kernel's start → nothing left to start",
-        user,
-        |s| s.finished,
-        Unit::Milliseconds,
-    ));
-    rows.extend(values("… of it the root's own systemd", user, own, Unit::Milliseconds));
     for series in boots.iter().filter(|series| is_first(boots, series)) {
         let size = files::size(&all.initrd(series.stage).usual)? as f64 / f64::from(1 << 20);
         let program = series.stage.program();
@@ -41,15 +26,32 @@ pub(super) fn rows(
         rows.extend(values(what, boots, value, Unit::Mebibytes));
     }
     rows.extend(losses(boots, |seen| seen.layers));
-    rows.extend(losses(user, |seen| seen.layers));
-    for series in user {
+    Ok(rows)
+}
+
+/// Boots with systemd, in the same order.
+pub(super) fn to_multi_user(boots: &[Series<Started>]) -> Vec<Figure> {
+    let what = "kernel's start → multi-user.target";
+    let mut rows = ratios(what, boots, |seen| seen.multi_user);
+    rows.extend(values(what, boots, |seen| seen.multi_user, Unit::Milliseconds));
+    let own: Value<Started> = |seen| seen.multi_user - seen.userspace;
+    rows.extend(values("… of it the root's own systemd", boots, own, Unit::Milliseconds));
+    let finished: Value<Started> = |seen| seen.finished;
+    rows.extend(values(
+        "kernel's start → nothing left to start",
+        boots,
+        finished,
+        Unit::Milliseconds,
+    ));
+    rows.extend(losses(boots, |seen| seen.layers));
+    for series in boots {
         let failed: Vec<_> = series.runs.iter().flatten().flat_map(|seen| &seen.failed).collect();
         if let Some(unit) = failed.first() {
             let what = format!("units that failed, {}, the first {unit}", series.stage.name());
             rows.push(Figure::exact(what, failed.len() as f64, Unit::Count));
         }
     }
-    Ok(rows)
+    rows
 }
 
 /// What is measured of one boot.
@@ -69,10 +71,6 @@ const AMOUNTS: [(&str, Value<Seen>); 3] = [
 
 fn whole(seen: &Seen) -> f64 {
     seen.boot.before() + seen.boot.took()
-}
-
-fn own(seen: &Started) -> f64 {
-    seen.finished - seen.userspace
 }
 
 /// Whether no stage before this one has the same initramfs.
