@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+use std::thread;
 
 use layers::id::{Name, Version};
 use layers::manifest::{self, Kind, Manifest};
@@ -68,25 +69,19 @@ pub(crate) fn pack(
     image: &Path,
 ) -> Result<Manifest, Error> {
     admission::check_contents(&tree.name, &tree.contents, recipe.kind, &recipe.deletes)?;
-    let spinner = context.ui.spinner("packing");
-    match recipe.format {
-        Format::Squashfs => squashfs(context, tree, image)?,
-        // Made on every machine that gets a layer, and the same on all of them.
-        Format::Erofs if recipe.kind == Kind::Trigger => {
-            let uuid = uuid_number(&recipe.name, &recipe.version).to_be_bytes();
-            crate::erofs::write(&tree.root, image, tree.newest, uuid)?;
-        }
-        Format::Erofs => erofs(context, tree, &recipe, image)?,
-    }
-    spinner.finish_and_clear();
+    // The tree is read for both at the same time, so looking at its programs costs no time of its own.
+    let (made, links) = thread::scope(|scope| {
+        let links = scope.spawn(|| describe::links(&tree.root));
+        let made = make(context, tree, &recipe, image);
+        (made, links.join())
+    });
+    made?;
+    let links = links.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let size = fs::metadata(image).map_err(|error| Error::io("read", image, error))?.len();
     let bar = context.ui.bar("hashing", size);
     let digest = stage::hash(image, &mut |bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let described = describe::identity(&tree.root, recipe.kind, Some(&recipe.name))?;
-    let spinner = context.ui.spinner("looking at programs and libraries");
-    let links = describe::links(&tree.root)?;
-    spinner.finish_and_clear();
     Ok(Manifest {
         schema: manifest::SCHEMA,
         name: recipe.name,
@@ -110,6 +105,21 @@ pub(crate) fn pack(
         grants: Vec::new(),
         verity: None,
     })
+}
+
+fn make(context: &Context, tree: &SourceTree, recipe: &Recipe, image: &Path) -> Result<(), Error> {
+    let spinner = context.ui.spinner("packing");
+    match recipe.format {
+        Format::Squashfs => squashfs(context, tree, image)?,
+        // Made on every machine that gets a layer, and the same on all of them.
+        Format::Erofs if recipe.kind == Kind::Trigger => {
+            let uuid = uuid_number(&recipe.name, &recipe.version).to_be_bytes();
+            crate::erofs::write(&tree.root, image, tree.newest, uuid)?;
+        }
+        Format::Erofs => erofs(context, tree, recipe, image)?,
+    }
+    spinner.finish_and_clear();
+    Ok(())
 }
 
 fn squashfs(context: &Context, tree: &SourceTree, image: &Path) -> Result<(), Error> {

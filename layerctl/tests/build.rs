@@ -50,6 +50,61 @@ fn one_tree_makes_the_same_bytes_each_time() {
     }
 }
 
+/// Builds without the right to mount, so from a copy of the tree; what layerctl said.
+fn build_from_a_copy(world: &World, line: &str) -> std::process::Output {
+    std::process::Command::new("setpriv")
+        .args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
+        .arg(assert_cmd::cargo::cargo_bin("layerctl"))
+        .args(["--root", "state"])
+        .args(line.split_whitespace())
+        .env_remove("SOURCE_DATE_EPOCH")
+        .current_dir(world.path("."))
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_tree_is_not_copied_to_become_an_image_and_a_copy_would_give_the_same_bytes() {
+    for (place, above) in ["usr/lib/extension-release.d", "usr/lib", "usr/bin"].iter().enumerate() {
+        let world = World::new();
+        let tree = world.layer_tree("htop", "3.4");
+        world.write(&format!("{tree}/{above}/other"), "x");
+        world.shell(&format!(
+            "find {tree} -exec touch -h -d @1600000000 {{}} +; touch -d @1500000000 {tree}/{above}"
+        ));
+        let line = |image: &str| format!("build {tree} --name h --version 1 -o {image} --verbose");
+        let output = world.command(&line("union.img")).env_remove("SOURCE_DATE_EPOCH").output();
+        let output = output.unwrap();
+        let said = render(&line("union.img"), &output);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("/union"), "{place}: mkfs.erofs got another directory: {said}");
+        let output = build_from_a_copy(&world, &line("copy.img"));
+        let said = render(&line("copy.img"), &output);
+        assert!(output.status.success() && said.contains("/copy"), "{place}: {said}");
+        assert!(world.read("union.img") == world.read("copy.img"), "{place}: the bytes differ");
+        let left = world
+            .shell(&format!("ls -A {tree}/usr; ls -A; grep -c layerctl:build /proc/mounts || :"));
+        assert!(!left.contains(".layerctl-build-") && left.ends_with("\n0\n"), "{left}");
+    }
+}
+
+#[test]
+fn a_tree_that_an_overlay_would_show_otherwise_is_copied() {
+    let world = World::new();
+    let tree = world.layer_tree("htop", "3.4");
+    world.shell(&format!("mkdir {tree}/usr/share; mknod {tree}/usr/share/gone c 0 0"));
+    let line = format!(
+        "build {tree} --name h --version 1 --deletes /usr/share/gone --verbose -o whiteout.img"
+    );
+    let output = world.command(&line).env_remove("SOURCE_DATE_EPOCH").output().unwrap();
+    let said = render(&line, &output);
+    assert!(output.status.success() && said.contains("/copy"), "{said}");
+    let kind = world.shell(
+        "unshare -m sh -euc 'mkdir m; mount -o loop,ro whiteout.img m; stat -c %F m/usr/share/gone'",
+    );
+    assert_eq!(kind, "character special file\n");
+}
+
 #[test]
 fn owners_modes_and_links_are_kept() {
     for format in ["squashfs", "erofs"] {

@@ -45,6 +45,7 @@ mod request;
 pub(crate) mod rpm;
 mod sources;
 mod tidy;
+mod union;
 
 use files::{make_directory, put_file, write_into};
 

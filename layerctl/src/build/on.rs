@@ -2,13 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks at images and makes trees")]
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use layers::id::Name;
 use layers::manifest::Kind;
 use layers::plan::change::{ImageFile, Refusal, State};
 use layers::store::{StoreError, stage, tree};
 
+use super::union::{Survey, Union};
 use super::{Base, PutFile, Release, make_directory, put_file, release, tidy};
 use crate::admission::{self, Naming};
 use crate::archive;
@@ -89,26 +92,62 @@ pub(crate) fn put_files(
     Ok(tree)
 }
 
-/// The tree with the file that says which systems it fits: itself where it has one, else a copy in `work`.
+/// A tree that has the file that says which systems it fits.
+pub(crate) struct Complete {
+    /// Where it is.
+    pub(crate) root: PathBuf,
+    /// Where nothing was copied, what shows it there.
+    _union: Option<Union>,
+}
+
+impl From<PathBuf> for Complete {
+    fn from(root: PathBuf) -> Self {
+        Self { root, _union: None }
+    }
+}
+
+/// The tree with the file that says which systems it fits: itself where it has one, else a union with it, or a copy, in
+/// `work`. An image of a copy is the same as one of a union.
 pub(crate) fn with_release(
     context: &Context,
     root: PathBuf,
     name: &Name,
     release: &Release,
     work: &Path,
-) -> Result<PathBuf, Error> {
+) -> Result<Complete, Error> {
     if release::has(&root, name) {
-        return Ok(root);
+        return Ok(root.into());
     }
     let started = archive::file_time(work)?;
-    let copy = if root.starts_with(work) {
-        root
-    } else {
-        let copy = work.join("copy");
-        tree::copy_tree(&root, &copy, &mut tree::Links::new())?;
-        copy
-    };
+    let epoch = context.environment.epoch;
+    if root.starts_with(work) {
+        release::write(&root, name, release)?;
+        tidy::settle_times(&root, started, epoch)?;
+        return Ok(root.into());
+    }
+    let survey = Survey::of(&root)?;
+    let epoch_time = epoch.map(|epoch| SystemTime::UNIX_EPOCH + Duration::from_secs(epoch));
+    let limit = epoch_time.unwrap_or(survey.newest);
+    // Nothing in it has a time that would have to be another one.
+    if survey.plain && survey.newest <= limit && survey.newest < started {
+        let lacking = work.join("release");
+        make_directory(&lacking)?;
+        release::write(&lacking, name, release)?;
+        tidy::limit_times(&lacking, limit)?;
+        let at = work.join("union");
+        if let Some(union) = Union::mount(&root, &lacking, &at) {
+            return Ok(Complete { root: at, _union: Some(union) });
+        }
+    }
+    let copy = work.join("copy");
+    tree::copy_tree(&root, &copy, &mut tree::Links::new())?;
+    let above = release::path(name);
+    let mut above = above.ancestors().skip(1).map(|above| copy.join(above));
+    let parent = above.find(|above| above.is_dir()).unwrap_or_else(|| copy.clone());
+    let failed = |error| Error::io("set the time of", &parent, error);
+    let time = fs::metadata(&parent).and_then(|found| found.modified()).map_err(failed)?;
     release::write(&copy, name, release)?;
-    tidy::settle_times(&copy, started, context.environment.epoch)?;
-    Ok(copy)
+    File::open(&parent).and_then(|parent| parent.set_modified(time)).map_err(failed)?;
+    tidy::settle_times(&copy, started, epoch)?;
+    Ok(copy.into())
 }

@@ -159,6 +159,19 @@ pub(super) fn settle_times(
     started: SystemTime,
     epoch: Option<u64>,
 ) -> Result<(), Error> {
+    let all = times(tree)?;
+    let epoch = epoch.map(|epoch| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(epoch));
+    let newest = all.iter().map(|(_, time)| *time).filter(|time| *time < started).max();
+    set_later(&all, epoch.or(newest).unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
+/// Gives times that are later than `limit` that one.
+pub(super) fn limit_times(tree: &Path, limit: SystemTime) -> Result<(), Error> {
+    set_later(&times(tree)?, limit)
+}
+
+/// The modification time of each entry.
+fn times(tree: &Path) -> Result<Vec<(PathBuf, SystemTime)>, Error> {
     let mut all = Vec::new();
     let mut todo = vec![tree.to_owned()];
     while let Some(path) = todo.pop() {
@@ -169,9 +182,10 @@ pub(super) fn settle_times(
         }
         all.push((path, time));
     }
-    let epoch = epoch.map(|epoch| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(epoch));
-    let newest = all.iter().map(|(_, time)| *time).filter(|time| *time < started).max();
-    let limit = epoch.or(newest).unwrap_or(SystemTime::UNIX_EPOCH);
+    Ok(all)
+}
+
+fn set_later(all: &[(PathBuf, SystemTime)], limit: SystemTime) -> Result<(), Error> {
     for (path, _) in all.iter().filter(|(_, time)| *time > limit) {
         let since = limit.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = Timespec {

@@ -196,11 +196,14 @@ impl Job {
         let root = match self.kind {
             Kind::Base => root,
             Kind::Layer | Kind::Trigger | Kind::Index => {
+        let complete = match self.kind {
+            Kind::Base => root.into(),
+            Kind::Layer | Kind::Trigger => {
                 let release = self.about.fits.unwrap_or_else(Release::any);
                 build::with_release(context, root, &name, &release, work)?
             }
         };
-        let tree = SourceTree { name: what, ..SourceTree::open(&root, work)? };
+        let tree = SourceTree { name: what, ..SourceTree::open(&complete.root, work)? };
         let default = if self.kind == Kind::Base { Format::Squashfs } else { Format::Erofs };
         let recipe = Recipe {
             name,
