@@ -26,6 +26,7 @@ pub mod files;
 pub mod gate;
 pub mod inject;
 pub mod kills;
+pub mod mkosi;
 pub mod packages;
 pub mod process;
 pub mod programs;

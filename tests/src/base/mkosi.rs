@@ -3,9 +3,11 @@
 
 use super::{BaseError, Tree};
 use crate::cache::{self, Key};
+use super::BaseError;
 use crate::files;
+use crate::mkosi::{deb822, tools_tree};
 use crate::process;
-use crate::sources::{RELEASE, Sources};
+use crate::sources::Sources;
 use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +17,9 @@ const TOOLS: &str = "mkosi,systemd,systemd-container,systemd-repart,squashfs-too
     bubblewrap,uidmap";
 
 pub(super) fn build(workspace: &Workspace, sources: &Sources, tar: &Path) -> Result<(), BaseError> {
+use std::path::Path;
+
+    let tools = tools_tree::<BaseError>(workspace, sources)?;
     let work = tar.with_file_name("mkosi");
     let mut command = mkosi(workspace, sources, &work)?;
     process::run(command.arg("build").current_dir(workspace.definitions()))?;
@@ -80,33 +85,4 @@ fn mkosi(workspace: &Workspace, sources: &Sources, work: &Path) -> Result<Comman
 
 fn option(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.display())
-}
-
-fn tools_tree(workspace: &Workspace, sources: &Sources) -> Result<PathBuf, BaseError> {
-    let key = Key::new(TOOLS).with(sources.lines().join("\n"));
-    let dir = cache::directory(workspace, "mkosi-tools", &key, |dir| {
-        let mut command = process::command("mmdebstrap");
-        command
-            .args(["--quiet", "--variant=apt", "--format=directory", "--architectures=amd64"])
-            .arg(format!("--include={TOOLS}"))
-            .arg(RELEASE)
-            .arg(dir.join("root"))
-            .args(sources.lines());
-        Ok::<_, BaseError>(process::run(&mut command)?)
-    })?;
-    Ok(dir.join("root"))
-}
-
-fn deb822(sources: &Sources) -> String {
-    let stanza = |uri: &str, suites: &str| {
-        format!(
-            "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\n\
-             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n"
-        )
-    };
-    let mut text = stanza(&sources.main, &format!("{RELEASE} {RELEASE}-updates"));
-    if let Some(security) = &sources.security {
-        text.push_str(&stanza(security, &format!("{RELEASE}-security")));
-    }
-    text
 }
