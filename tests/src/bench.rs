@@ -5,6 +5,8 @@
 
 mod boots;
 mod cost;
+mod building;
+mod changes;
 mod figure;
 mod formats;
 mod install;
@@ -25,6 +27,7 @@ pub use plot::PlotError;
 pub use report::{Report, Section};
 
 use crate::base::{BaseError, Builder, Tree};
+use crate::crash::CrashError;
 use crate::files::FileError;
 use crate::packages::PackagesError;
 use crate::process::ProcessError;
@@ -50,6 +53,8 @@ pub enum BenchError {
     /// Packages could not be had.
     #[error(transparent)]
     Packages(#[from] PackagesError),
+    /// A disk that logs its writes failed.
+    Crash(#[from] CrashError),
     /// A machine failed.
     #[error(transparent)]
     Vm(#[from] VmError),
@@ -113,11 +118,15 @@ pub enum Item {
     MultiUser,
     /// The same boot stages in instructions
     Icount,
+pub const ITEMS: [Item; 18] = [
+    /// Installing, rolling back and removing beside sysext, ostree, apt and pacman
+    Changes,
+    /// Building images beside mksquashfs, mkfs.erofs, apt-get and mkosi
+    Building,
 }
 
 /// All of them, in the order of the report.
-pub const ITEMS: [Item; 16] = [
-pub const ITEMS: [Item; 16] = [
+pub const ITEMS: [Item; 18] = [
     Item::Size,
     Item::Sleep,
     Item::Memory,
@@ -134,6 +143,8 @@ pub const ITEMS: [Item; 16] = [
     Item::Peers,
     Item::MultiUser,
     Item::Icount,
+    Item::Changes,
+    Item::Building,
 ];
 
 /// Measures `items`, each `runs` times where more than once makes sense. After each of them, `so_far` gets what there is.
@@ -168,6 +179,8 @@ pub fn measure(
             Item::Peers => peers::to_program(workspace, &tree, &machines, runs)?,
             Item::MultiUser => peers::to_multi_user(workspace, &tree, &machines, runs)?,
             Item::Icount => icount::measure(workspace, &tree, &machines, runs)?,
+            Item::Changes => changes::changes(workspace, &programs, &tree, &machines, runs)?,
+            Item::Building => building::building(workspace, &programs, &tree, &machines, runs)?,
         });
         sections.push(Section::new(*item, figures));
         so_far(&sections)?;

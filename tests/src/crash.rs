@@ -54,6 +54,8 @@ use std::thread;
 use std::time::Instant;
 use verbs::VerbError;
 
+pub(crate) use device::{LoopDevice, own_mounts};
+pub(crate) use export::Export;
 pub use name::{PartName, StateName, Step};
 pub use report::Report;
 
@@ -212,7 +214,7 @@ fn directory(workspace: &Workspace) -> PathBuf {
 
 /// Gets mounts of our own, with a tmpfs to work on, and the lock of the directory where recordings are kept.
 fn prepare(workspace: &Workspace) -> Result<(PathBuf, File), CrashError> {
-    device::own_mounts()?;
+    own_mounts()?;
     let top = directory(workspace);
     let work = top.join("work");
     files::make_dir(&work)?;

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Gives this process mounts of its own, which are gone with it. Only for a process with one thread.
-pub(super) fn own_mounts() -> Result<(), CrashError> {
+pub(crate) fn own_mounts() -> Result<(), CrashError> {
     let failed = |source: io::Error| CrashError::Io {
         doing: "get mounts of our own, as root",
         path: "/".into(),
@@ -35,14 +35,14 @@ pub(super) fn mount_tmpfs(at: &Path) -> Result<(), CrashError> {
 }
 
 /// A loop device over a file.
-pub(super) struct LoopDevice {
+pub(crate) struct LoopDevice {
     path: PathBuf,
     /// Keeps the device attached, which was told to detach once nobody has it open.
     file: File,
 }
 
 impl LoopDevice {
-    pub(super) fn attach(backing: &Path) -> Result<Self, CrashError> {
+    pub(crate) fn attach(backing: &Path) -> Result<Self, CrashError> {
         let losetup = || program_at("losetup");
         let said = process::read(losetup().args(["--find", "--show"]).arg(backing))?;
         let path = PathBuf::from(String::from_utf8_lossy(&said).trim());
@@ -66,12 +66,17 @@ impl LoopDevice {
         Ok(files::write(&setting, kind)?)
     }
 
+    /// The device.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
     /// Makes the kernel ask for flushes, whatever was set on the device before.
-    pub(super) fn with_flushes(&self) -> Result<(), CrashError> {
+    pub(crate) fn with_flushes(&self) -> Result<(), CrashError> {
         self.set_cache("write back")
     }
 

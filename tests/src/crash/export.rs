@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The running export.
-pub(super) struct Export {
+pub(crate) struct Export {
     child: Child,
     at: PathBuf,
 }
 
 impl Export {
     /// Shows `image` at the file `at`; what is written there goes to the new file `log` too.
-    pub(super) fn start(image: &Path, log: &Path, at: &Path) -> Result<Self, CrashError> {
+    pub(crate) fn start(image: &Path, log: &Path, at: &Path) -> Result<Self, CrashError> {
         files::create(log)?;
         files::create(at)?;
         let node = |text: String| ["--blockdev".to_owned(), text];
@@ -74,7 +74,7 @@ impl Export {
     }
 
     /// Ends it; all that was written is in the image and the log.
-    pub(super) fn stop(mut self) -> Result<(), CrashError> {
+    pub(crate) fn stop(mut self) -> Result<(), CrashError> {
         let failed = |source| CrashError::Io {
             doing: "end qemu-storage-daemon of",
             path: self.at.clone(),
