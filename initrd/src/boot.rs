@@ -344,7 +344,8 @@ impl Attempt<'_> {
         if plan.index.is_some()
             && matches!(op, Op::MountOverlay(overlay) if !overlay.data.is_empty())
         {
-            return Ok(forgo_index(plan, &why, facts));
+            forgo_index(plan, &why, facts);
+            return Ok(());
         }
         let full = is_unwritable(&failure.source);
         match op {

@@ -4,17 +4,18 @@
 //! measured in turns, and the median counts.
 
 mod boots;
-mod cost;
 mod building;
 mod changes;
+mod cost;
 mod figure;
 mod formats;
+mod icount;
+mod indexing;
 mod install;
 mod machines;
 mod memory;
-mod plot;
-mod icount;
 mod peers;
+mod plot;
 mod program;
 mod record;
 mod report;
@@ -54,6 +55,7 @@ pub enum BenchError {
     #[error(transparent)]
     Packages(#[from] PackagesError),
     /// A disk that logs its writes failed.
+    #[error(transparent)]
     Crash(#[from] CrashError),
     /// A machine failed.
     #[error(transparent)]
@@ -61,9 +63,6 @@ pub enum BenchError {
     /// A plot failed.
     #[error(transparent)]
     Plot(#[from] PlotError),
-    /// A package is not to be had.
-    #[error(transparent)]
-    Packages(#[from] PackagesError),
     /// A stack could not be mounted or read.
     #[error(transparent)]
     Stack(#[from] StackError),
@@ -78,9 +77,6 @@ pub enum BenchError {
     /// The report is not to be had as JSON.
     #[error("the report cannot be written as JSON")]
     Json(#[from] serde_json::Error),
-    /// Packages failed.
-    #[error(transparent)]
-    Packages(#[from] PackagesError),
 }
 
 /// What can be measured by itself.
@@ -118,15 +114,16 @@ pub enum Item {
     MultiUser,
     /// The same boot stages in instructions
     Icount,
-pub const ITEMS: [Item; 18] = [
     /// Installing, rolling back and removing beside sysext, ostree, apt and pacman
     Changes,
     /// Building images beside mksquashfs, mkfs.erofs, apt-get and mkosi
     Building,
+    /// What it takes to make the index of 100,000 entries
+    Index,
 }
 
 /// All of them, in the order of the report.
-pub const ITEMS: [Item; 18] = [
+pub const ITEMS: [Item; 19] = [
     Item::Size,
     Item::Sleep,
     Item::Memory,
@@ -145,6 +142,7 @@ pub const ITEMS: [Item; 18] = [
     Item::Icount,
     Item::Changes,
     Item::Building,
+    Item::Index,
 ];
 
 /// Measures `items`, each `runs` times where more than once makes sense. After each of them, `so_far` gets what there is.
@@ -173,13 +171,12 @@ pub fn measure(
             Item::Cost => cost::cost(workspace, &programs, &tree, runs)?,
             Item::Mounts => memory::mounts(workspace, &programs, &tree, &machines, runs)?,
             Item::Formats => formats::formats(workspace, &tree, runs)?,
-            Item::Wire => wire::wire(workspace, &programs, &machines, &tree, runs)?,
             Item::Wire => wire::wire(workspace, &programs, &tree, runs)?,
-            Item::Peers => peers::measure(workspace, &tree, &machines, runs)?,
             Item::Peers => peers::to_program(workspace, &tree, &machines, runs)?,
             Item::MultiUser => peers::to_multi_user(workspace, &tree, &machines, runs)?,
             Item::Icount => icount::measure(workspace, &tree, &machines, runs)?,
             Item::Changes => changes::changes(workspace, &programs, &tree, &machines, runs)?,
+            Item::Index => indexing::indexing(workspace, &programs, &machines, runs)?,
             Item::Building => building::building(workspace, &programs, &tree, &machines, runs)?,
         });
         sections.push(Section::new(*item, figures));

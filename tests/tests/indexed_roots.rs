@@ -1,5 +1,12 @@
 //! A root that is seen through its index shows what a plain stack of the same images shows: real layers on the real base.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test: runs itself once more in a mount namespace, and ends with the first surprise"
+)]
+
 use layers::cmdline::BootRequest;
 use layers::exec::execute;
 use layers::generation::Generation;
@@ -22,7 +29,7 @@ use tests::workspace::Workspace;
 const PLACE: &str = "LAYERS_TEST_PLACE";
 
 /// The layers, bottom first: services with accounts and units, libraries, programs, and one that replaces files of the base.
-const LAYERS: [&str; 3] = ["avahi", "nginx", "jq"];
+const LAYERS: [&str; 3] = ["avahi-daemon", "nginx", "json"];
 
 /// A line for every name: kind, mode, owner, names, size (but of directories, which each file system counts in its own way),
 /// times and links; then the bytes of all files, and which names belong to one file.

@@ -43,6 +43,7 @@ impl Union {
         let mounted = own_mounts().map_err(|error| error.to_string()).and_then(|()| {
             fs::create_dir(at).map_err(|error| error.to_string())?;
             let overlay = Overlay {
+                data: Vec::new(),
                 source: "layerctl:build".to_owned(),
                 lowers: vec![tree.to_owned(), lacking.to_owned()],
                 upper: None,

@@ -193,12 +193,9 @@ impl Job {
         let (Some(name), Some(version)) = (self.name, self.version) else {
             return Err(Refusal::new("the image needs a name and a version", "give both").into());
         };
-        let root = match self.kind {
-            Kind::Base => root,
-            Kind::Layer | Kind::Trigger | Kind::Index => {
         let complete = match self.kind {
             Kind::Base => root.into(),
-            Kind::Layer | Kind::Trigger => {
+            Kind::Layer | Kind::Trigger | Kind::Index => {
                 let release = self.about.fits.unwrap_or_else(Release::any);
                 build::with_release(context, root, &name, &release, work)?
             }

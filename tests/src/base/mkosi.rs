@@ -2,24 +2,15 @@
 //! needs Python and nothing else of its own.
 
 use super::{BaseError, Tree};
-use crate::cache::{self, Key};
-use super::BaseError;
 use crate::files;
 use crate::mkosi::{deb822, tools_tree};
 use crate::process;
-use crate::sources::Sources;
+use crate::sources::{RELEASE, Sources};
 use crate::workspace::Workspace;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-const TOOLS: &str = "mkosi,systemd,systemd-container,systemd-repart,squashfs-tools,erofs-utils,e2fsprogs,cpio,zstd,\
-    xz-utils,kmod,debian-archive-keyring,apt,btrfs-progs,xfsprogs,dosfstools,mtools,python3,ca-certificates,\
-    bubblewrap,uidmap";
-
 pub(super) fn build(workspace: &Workspace, sources: &Sources, tar: &Path) -> Result<(), BaseError> {
-use std::path::Path;
-
-    let tools = tools_tree::<BaseError>(workspace, sources)?;
     let work = tar.with_file_name("mkosi");
     let mut command = mkosi(workspace, sources, &work)?;
     process::run(command.arg("build").current_dir(workspace.definitions()))?;
@@ -58,7 +49,7 @@ impl Tree {
 
 /// The command `mkosi`, whose directories are in `work`; a verb is to be added.
 fn mkosi(workspace: &Workspace, sources: &Sources, work: &Path) -> Result<Command, BaseError> {
-    let tools = tools_tree(workspace, sources)?;
+    let tools = tools_tree::<BaseError>(workspace, sources)?;
     let sandbox = work.join("sandbox");
     let lists = sandbox.join("etc/apt/sources.list.d");
     files::make_dir(&lists)?;

@@ -23,6 +23,8 @@ pub enum Unit {
     Count,
     /// Hundredths of something else.
     Percent,
+    /// Millions of things.
+    Millions,
 }
 
 impl Unit {
@@ -35,11 +37,11 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::Microseconds => "µs",
             Self::Times => "×",
+            Self::Percent => "%",
+            Self::Millions => "million",
             Self::Count => "",
         }
     }
-    /// Millions of things.
-    Millions,
 }
 
 /// The bound that a figure is to keep.

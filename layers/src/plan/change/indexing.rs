@@ -165,7 +165,7 @@ mod tests {
                 if Generation::parse(text).unwrap().indexes[0].digest == digest)
         });
         assert!(staged < published);
-        carry_out(&mut state, decision, &[file, index.image.clone()]);
+        carry_out(&mut state, decision, &[file, index.image]);
 
         let (decision, jq) = add(&state, "jq");
         let mut decision = decision.complete(&state, &layout(), &[Made::Nothing]).unwrap();

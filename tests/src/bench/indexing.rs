@@ -1,0 +1,124 @@
+//! What it takes to make the index of 100,000 entries: an installation with one beside the same without.
+#![expect(clippy::disallowed_methods, reason = "measures time")]
+
+use super::BenchError;
+use super::figure::{Figure, Goal, Unit};
+use super::machines::Machines;
+use crate::files;
+use crate::process;
+use crate::programs::Programs;
+use crate::workspace::Workspace;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The layers, each with so many directories of so many files; the base brings some 10,000 entries more.
+const LAYERS: usize = 9;
+const DIRECTORIES: usize = 100;
+const FILES: usize = 100;
+
+/// A store with the base alone, which is copied for each run: what was indexed once is not indexed again.
+struct Bench {
+    layerctl: PathBuf,
+    dir: PathBuf,
+    layers: Vec<PathBuf>,
+}
+
+impl Bench {
+    fn new(
+        workspace: &Workspace,
+        programs: &Programs,
+        machines: &Machines,
+    ) -> Result<Self, BenchError> {
+        let dir = workspace.target().join("bench/index");
+        files::make_empty_dir(&dir)?;
+        let mut bench = Self { layerctl: programs.layerctl.clone(), dir, layers: Vec::new() };
+        for number in 0..LAYERS {
+            let layer = bench.layer(&format!("layer-{number}"))?;
+            bench.layers.push(layer);
+        }
+        files::write(&bench.dir.join("without.toml"), "[boot]\nindex = false\n")?;
+        let root = bench.dir.join("empty");
+        files::make_dir(&root)?;
+        let layerctl = || {
+            let mut command = process::command(&bench.layerctl);
+            command.arg("--root").arg(&root);
+            command
+        };
+        process::run(layerctl().arg("init"))?;
+        let naming = ["--name", "debian", "--version", "13"];
+        process::run(layerctl().args(["base", "import"]).arg(machines.base()).args(naming))?;
+        Ok(bench)
+    }
+
+    fn layer(&self, name: &str) -> Result<PathBuf, BenchError> {
+        let (tree, image) = (self.dir.join(name), self.dir.join(format!("{name}_1.img")));
+        for directory in 0..DIRECTORIES {
+            let directory = tree.join(format!("usr/share/{name}/directory-{directory}"));
+            files::make_dir(&directory)?;
+            for file in 0..FILES {
+                files::write(&directory.join(format!("file-{file}")), "x".repeat(file + 1))?;
+            }
+        }
+        let mut build = process::command(&self.layerctl);
+        build.arg("build").arg(&tree).args(["--name", name, "--version", "1"]);
+        process::run(build.arg("-o").arg(&image))?;
+        files::remove_tree(&tree)?;
+        Ok(image)
+    }
+
+    /// Installs all layers into a copy of the store; seconds.
+    fn install(&self, more: &[&Path]) -> Result<f64, BenchError> {
+        let root = self.dir.join("root");
+        files::remove_tree(&root)?;
+        let empty = self.dir.join("empty");
+        process::run(process::command("cp").args(["-a"]).arg(&empty).arg(&root))?;
+        process::run(process::command("sync").arg("-f").arg(&self.dir))?;
+        let mut command = process::command(&self.layerctl);
+        command.arg("--root").arg(&root).args(more).arg("install").args(&self.layers);
+        let start = Instant::now();
+        process::run(&mut command)?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// The length of the index that the last run made.
+    fn length(&self) -> Result<u64, BenchError> {
+        let mut length = 0;
+        for manifest in files::list(&self.dir.join("root/layerctl/store"))? {
+            let is_manifest = manifest.extension().is_some_and(|ending| ending == "toml");
+            if is_manifest && files::read_text(&manifest)?.contains("kind = \"index\"") {
+                length = files::size(&manifest.with_extension("img"))?;
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// An installation of many small files, with an index and without.
+pub(super) fn indexing(
+    workspace: &Workspace,
+    programs: &Programs,
+    machines: &Machines,
+    runs: usize,
+) -> Result<Vec<Figure>, BenchError> {
+    let bench = Bench::new(workspace, programs, machines)?;
+    let without = bench.dir.join("without.toml");
+    let (mut with, mut plain) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        plain.push(bench.install(&[Path::new("--config"), &without])?);
+        with.push(bench.install(&[])?);
+    }
+    let more = with.iter().zip(&plain).map(|(with, plain)| with - plain).collect();
+    let mebibytes = bench.length()? as f64 / f64::from(1 << 20);
+    files::remove_tree(&bench.dir)?;
+    Ok(vec![
+        Figure::times("install of 91,000 entries with an index ÷ without", &with, &plain),
+        Figure::median(
+            "making the index of 100,000 entries, written and flushed",
+            more,
+            Unit::Seconds,
+        )
+        .goal(Goal::AtMost(1.0)),
+        Figure::median("install of 91,000 entries with an index", with, Unit::Seconds),
+        Figure::exact("size of the index", mebibytes, Unit::Mebibytes),
+    ])
+}
