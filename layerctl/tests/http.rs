@@ -116,7 +116,7 @@ fn a_download_that_is_cut_goes_on_where_it_stopped() {
     let first = asked(&world);
     text += &with(&world, &[], "install big");
     assert_snapshot!(text);
-    assert_eq!(world.images().len(), 2);
+    assert_eq!(world.images().len(), 3, "the base, the layer, and the index of both");
     assert_eq!(parts(&world), Vec::<std::path::PathBuf>::new());
     let log = asked(&world);
     let ranges: Vec<&str> =

@@ -61,14 +61,19 @@ impl Seen {
             return Ok(Err(wrong));
         }
         let pointers = &state.pointers;
-        let default = pointers.default.and_then(|id| state.generations.get(&id));
-        self.put("default", default.map(content).unwrap_or_default());
-        let next = pointers.next.and_then(|id| state.generations.get(&id));
-        self.put("next", next.map(content).unwrap_or_default());
+        // An index that cannot be made costs no change, and a root shows the same without.
+        let shown = |id: GenerationId| {
+            let generation = state.generations.get(&id)?;
+            Some(Generation { indexes: Vec::new(), ..generation.clone() })
+        };
+        let default = pointers.default.and_then(shown);
+        self.put("default", default.as_ref().map(content).unwrap_or_default());
+        let next = pointers.next.and_then(shown);
+        self.put("next", next.as_ref().map(content).unwrap_or_default());
         self.put("good", format!("{:?}", pointers.good));
         self.put("pinned", format!("{:?}", state.pinned));
         self.put("reset", text(&layout.reset()));
-        if let Some(generation) = default {
+        if let Some(generation) = &default {
             for digest in generation.digests() {
                 self.put(&format!("manifest {digest}"), text(&layout.manifest(&digest)));
             }
