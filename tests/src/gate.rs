@@ -63,7 +63,7 @@ const CHANGES: [&str; 6] = [
     "cleanup --keep 3",
 ];
 
-/// Commands whose instructions are counted, each on a store of 24 generations with up to 24 layers. None of them mounts
+/// Commands whose instructions are counted, each on a store of 26 generations, the last with 128 layers. None of them mounts
 /// anything: valgrind does not know the system calls for that.
 const COMMANDS: [&str; 7] = [
     "status --json",

@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// How many layers of one small file the store has, one generation for each.
+/// How many layers of one small file get a generation for each.
 const LAYERS: usize = 24;
+
+/// How many layers the last generation has: what grows with the square of their number is then seen.
+const TOGETHER: usize = 128;
 
 /// One time for all runs: 2026-01-01.
 const EPOCH: &str = "1767225600";
@@ -55,12 +58,20 @@ impl Scene {
         scene.run("init")?;
         scene.run("base import first --name debian --version 12")?;
         for number in 1..=LAYERS {
-            let (name, path) = (format!("layer-{number}"), format!("usr/share/layer-{number}"));
-            scene.tree(&name, [(path.as_str(), name.clone().into_bytes())])?;
-            scene.run(&format!("build {name} --name {name} --version 1 -o {name}.img"))?;
-            scene.run(&format!("install {name}.img"))?;
+            scene.run(&format!("install {}", scene.layer(number)?))?;
         }
+        let together = (LAYERS + 1..=TOGETHER).map(|number| scene.layer(number));
+        scene.run(&format!("install {}", together.collect::<Result<Vec<_>, _>>()?.join(" ")))?;
         Ok(scene)
+    }
+
+    /// A layer of one small file; the name of its image.
+    fn layer(&self, number: usize) -> Result<String, GateError> {
+        let (name, path) = (format!("layer-{number}"), format!("usr/share/layer-{number}"));
+        self.tree(&name, [(path.as_str(), name.clone().into_bytes())])?;
+        let image = format!("{name}.img");
+        self.run(&format!("build {name} --name {name} --version 1 -o {image}"))?;
+        Ok(image)
     }
 
     /// A layer of two hundred texts and some that cannot be compressed, in both formats.

@@ -51,12 +51,13 @@ pub(super) fn select<'a>(
             skipped.push(Skipped { name: name.clone(), why });
         }
     }
-    // Of two that must not be together, the one below stays: it was there first.
+    // Of two that must not be together, the one below stays: it was there first. Most layers have no conflicts, so these
+    // are asked first: all pairs of hundreds of layers are many.
     while let Some((layer, other)) = generation.layers.iter().rev().find_map(|layer| {
         let against = |other: &&Layer| {
-            wanted.contains(&other.name)
+            (layer.conflicts.contains(&other.name) || other.conflicts.contains(&layer.name))
                 && other.name != layer.name
-                && (layer.conflicts.contains(&other.name) || other.conflicts.contains(&layer.name))
+                && wanted.contains(&other.name)
         };
         let other = generation.layers.iter().find(against)?;
         wanted.contains(&layer.name).then_some((layer, &other.name))
