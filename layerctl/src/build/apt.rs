@@ -119,7 +119,9 @@ impl PackageManager for Apt {
     }
 
     fn download(&self, sandbox: &Sandbox, wanted: &Wanted) -> Result<u64, Error> {
-        self.get(sandbox, &["update"]).map_err(|error| match error {
+        // apt would index all packages anew, even where no list has changed; the next run does it where it has to.
+        let update = ["update", "-o", "pkgCacheFile::Generate=false"];
+        self.get(sandbox, &update).map_err(|error| match error {
             Error::PackageManager { program, said } => Error::NoLists { program, said },
             other => other,
         })?;
@@ -135,6 +137,8 @@ impl PackageManager for Apt {
             let names = Self::wanted(wanted);
             // Not --no-download: with it, apt does not find files that it was given by their paths.
             let mut args = vec!["install", "--allow-downgrades"];
+            // An index of what is installed would be made again afterwards, for nobody: the next build begins with the base.
+            args.extend(["-o", "Dir::Cache::pkgcache="]);
             args.extend(names.iter().map(String::as_str));
             self.get(sandbox, &args)?;
         }
