@@ -8,10 +8,11 @@ use std::process::Output;
 
 use crate::world::{World, render};
 
+mod case;
 mod cases;
 mod names;
 
-use cases::{Case, How, Says};
+use case::{Case, How, Says};
 
 /// Policies that refuse in other words, after what is granted was looked at.
 const ALLOW: &str = "--allow devices,kinds,identity,setuid,capabilities,directories,shadowing,var";

@@ -168,6 +168,34 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// What is said of an image of which nothing more is known: EROFS of no length, for any architecture, with nothing in it
+    /// and no needs.
+    pub fn plain(kind: Kind, name: Name, version: Version, digest: Digest) -> Self {
+        Self {
+            schema: SCHEMA,
+            name,
+            version,
+            kind,
+            architecture: "any".to_owned(),
+            format: Format::Erofs,
+            size: 0,
+            digest,
+            dirs: Vec::new(),
+            kernels: Vec::new(),
+            marks_good: false,
+            requires: Vec::new(),
+            conflicts: Vec::new(),
+            required: false,
+            deletes: Vec::new(),
+            grants: Vec::new(),
+            packages: Vec::new(),
+            os: None,
+            fits: None,
+            links: Links::default(),
+            verity: None,
+        }
+    }
+
     /// Reads a manifest's TOML.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let schema = SchemaOnly::parse(text)?;

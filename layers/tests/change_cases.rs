@@ -22,7 +22,7 @@ use layers::generation::{Generation, LAYERS_MAX};
 use layers::id::{Digest, GenerationId, Name, Version};
 use layers::kernel::{Blob, Kernel};
 use layers::layout::{BootDir, Layout, ONE_SHOT};
-use layers::manifest::{Kind, Links, Manifest, SCHEMA};
+use layers::manifest::{Kind, Manifest};
 use layers::os::{Fits, Os};
 use layers::plan::Op;
 use layers::plan::boot::Pointers;
@@ -169,28 +169,13 @@ fn title(name: &Name, version: &Version) -> String {
 }
 
 fn manifest(name: Name, version: Version, kind: Kind) -> Manifest {
+    let digest = digest(&title(&name, &version));
     Manifest {
-        schema: SCHEMA,
-        digest: digest(&title(&name, &version)),
-        name,
-        version,
-        kind,
         architecture: "x86-64".into(),
         format: Format::Squashfs,
         size: SIZE,
         dirs: vec!["usr".into()],
-        kernels: Vec::new(),
-        marks_good: false,
-        requires: Vec::new(),
-        required: false,
-        deletes: Vec::new(),
-        conflicts: Vec::new(),
-        packages: Vec::new(),
-        os: None,
-        fits: None,
-        links: Links::default(),
-        grants: Vec::new(),
-        verity: None,
+        ..Manifest::plain(kind, name, version, digest)
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use layers::generation::Generation;
 use layers::id::{Digest, GenerationId, Name};
 use layers::layout::Layout;
-use layers::manifest::{Kind, Links, Manifest, SCHEMA};
+use layers::manifest::{Kind, Manifest};
 use layers::plan::Op;
 use layers::plan::change::{
     Decision, ImageFile, Install, Refusal, Request, State, create_set, delete_set, import_base,
@@ -21,7 +21,6 @@ use layers::plan::change::{
 };
 use layers::plan::check::check_change;
 use layers::plan::collect::{cleanup, protected};
-use layers::superblock::Format;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -96,31 +95,20 @@ fn image(name: &str, version: u8, kind: Kind, requires: &[&str]) -> ImageFile {
     // Other needs are another build.
     bytes[1] = requires.first().map_or(0, |need| need.as_bytes()[0]);
     let manifest = Manifest {
-        schema: SCHEMA,
-        name: name.parse().unwrap(),
-        version: version.to_string().parse().unwrap(),
-        kind,
-        architecture: "any".into(),
-        format: Format::Erofs,
         size: 4096,
-        digest: Digest::new(bytes),
         dirs: vec!["usr".into()],
-        kernels: Vec::new(),
         marks_good: kind == Kind::Base && version.is_multiple_of(2),
         requires: names(requires)
             .into_iter()
             .filter(|need| need.as_str() != name)
             .map(Into::into)
             .collect(),
-        required: false,
-        deletes: Vec::new(),
-        conflicts: Vec::new(),
-        packages: Vec::new(),
-        os: None,
-        fits: None,
-        links: Links::default(),
-        grants: Vec::new(),
-        verity: None,
+        ..Manifest::plain(
+            kind,
+            name.parse().unwrap(),
+            version.to_string().parse().unwrap(),
+            Digest::new(bytes),
+        )
     };
     ImageFile { path: format!("/media/{name}.img").into(), manifest, signed: None, kernel: None }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use layers::id::{Digest, Name, Version};
-use layers::manifest::{self, ANY_ARCHITECTURE, Kind, Manifest};
+use layers::manifest::{ANY_ARCHITECTURE, Kind, Manifest};
 use layers::plan::change::Refusal;
 use layers::store::inspect::Contents;
 use layers::superblock::Format;
@@ -37,28 +37,18 @@ pub(super) fn manifest(
     let named = naming.name.as_deref().map(str::parse).transpose()?;
     let described = describe::identity(root, kind, named.as_ref())?;
     let (name, version, architecture) = name(path, kind, naming, contents, &described, partition)?;
+    // Length and digest are those of the file, once it is in the store.
     Ok(Manifest {
-        schema: manifest::SCHEMA,
-        name,
-        version,
-        kind,
         architecture,
         format: Format::Squashfs,
-        size: 0,
-        digest: Digest::new([0; 32]),
         dirs: contents.dirs.clone(),
         kernels: kernels(contents, kind),
         marks_good: marks_good(contents, kind),
-        requires: Vec::new(),
-        required: false,
-        deletes: Vec::new(),
-        conflicts: Vec::new(),
         packages: described.packages,
         os: os(contents, kind),
         fits: described.fits,
         links: scan(context, root)?,
-        grants: Vec::new(),
-        verity: None,
+        ..Manifest::plain(kind, name, version, Digest::new([0; 32]))
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use layers::generation::Generation;
 use layers::id::{Digest, GenerationId, Name, Version};
 use layers::layout::Layout;
-use layers::manifest::{self, Kind, Links, Manifest};
+use layers::manifest::{Kind, Manifest};
 use layers::plan::change::{self, Decision, ImageFile, State};
 use layers::store::{self, lock::Lock};
 use layers::superblock::Format;
@@ -162,30 +162,14 @@ fn presumed(candidate: &Candidate<'_>, kind: Kind) -> Manifest {
         Candidate::Offered(offer) => {
             let entry = &offer.entry;
             entry.manifest.clone().unwrap_or_else(|| Manifest {
-                schema: manifest::SCHEMA,
-                name: entry.name.clone(),
-                version: entry.version.clone(),
-                kind,
                 architecture: entry
                     .architecture
                     .clone()
                     .unwrap_or_else(admission::native_architecture),
                 format: Format::Squashfs,
                 size: entry.size.unwrap_or_default(),
-                digest: entry.digest,
                 dirs: vec!["usr".to_owned()],
-                kernels: Vec::new(),
-                marks_good: false,
-                requires: Vec::new(),
-                conflicts: Vec::new(),
-                required: false,
-                deletes: Vec::new(),
-                packages: Vec::new(),
-                os: None,
-                fits: None,
-                links: Links::default(),
-                grants: Vec::new(),
-                verity: None,
+                ..Manifest::plain(kind, entry.name.clone(), entry.version.clone(), entry.digest)
             })
         }
     }

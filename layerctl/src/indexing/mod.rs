@@ -19,10 +19,9 @@ use std::fs;
 use std::path::Path;
 
 use layers::index::Index;
-use layers::manifest::{self, Kind, Manifest};
+use layers::manifest::{Kind, Manifest};
 use layers::plan::change::{ImageFile, Indexed, Indexing};
 use layers::store::inspect::OpenImage;
-use layers::superblock::Format;
 use sha2::{Digest as _, Sha256};
 
 use crate::admission;
@@ -69,28 +68,10 @@ pub(crate) fn make(
         let _gone = fs::remove_file(&path);
         return none(&error.to_string());
     }
+    let digest = layers::id::Digest::new(Sha256::digest(&bytes).into());
     let manifest = Manifest {
-        schema: manifest::SCHEMA,
-        name: NAME.parse()?,
-        version: version.parse()?,
-        kind: Kind::Index,
-        architecture: "any".to_owned(),
-        format: Format::Erofs,
         size: bytes.len() as u64,
-        digest: layers::id::Digest::new(Sha256::digest(&bytes).into()),
-        dirs: Vec::new(),
-        kernels: Vec::new(),
-        marks_good: false,
-        requires: Vec::new(),
-        required: false,
-        deletes: Vec::new(),
-        conflicts: Vec::new(),
-        packages: Vec::new(),
-        os: None,
-        fits: None,
-        links: manifest::Links::default(),
-        grants: Vec::new(),
-        verity: None,
+        ..Manifest::plain(Kind::Index, NAME.parse()?, version.parse()?, digest)
     };
     let image = ImageFile { path, manifest, signed: None, kernel: None };
     Ok(Some(Indexed { image, data, inputs: indexing.inputs }))

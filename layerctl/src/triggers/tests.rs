@@ -7,10 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use layers::manifest::{self, Kind, Links, Manifest};
+use layers::manifest::{Kind, Manifest};
 use layers::store::inspect::OpenImage;
 use layers::store::stage;
-use layers::superblock::Format;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
@@ -74,27 +73,14 @@ impl Scene {
             .output();
         assert!(made.unwrap().status.success());
         let manifest = Manifest {
-            schema: manifest::SCHEMA,
-            name: tree.parse().unwrap(),
-            version: "1".parse().unwrap(),
-            kind,
             architecture: crate::admission::native_architecture(),
-            format: Format::Erofs,
             size: fs::metadata(&path).unwrap().len(),
-            digest: stage::hash(&path, &mut |_| {}).unwrap(),
-            dirs: Vec::new(),
-            kernels: Vec::new(),
-            marks_good: false,
-            requires: Vec::new(),
-            conflicts: Vec::new(),
-            required: false,
-            deletes: Vec::new(),
-            packages: Vec::new(),
-            os: None,
-            fits: None,
-            links: Links::default(),
-            grants: Vec::new(),
-            verity: None,
+            ..Manifest::plain(
+                kind,
+                tree.parse().unwrap(),
+                "1".parse().unwrap(),
+                stage::hash(&path, &mut |_| {}).unwrap(),
+            )
         };
         StackImage::new(manifest, path)
     }

@@ -1,6 +1,6 @@
 //! Evil layers by their names, links and sizes, one a row.
 
-use super::cases::{Case, How, Says, case};
+use super::case::{Case, How, Says, case};
 use How::{Erofs, Name, Patched, Squashfs};
 use Says::{Grant, Nothing};
 

@@ -8,7 +8,7 @@ use layers::attempts::Attempts;
 use layers::id::{GenerationId, Name, SetName};
 use layers::kernel::{Blob, Kernel};
 use layers::layout::Layout;
-use layers::manifest::{Kind, Links, Manifest, SCHEMA};
+use layers::manifest::{Kind, Manifest};
 use layers::plan::change::{
     Decision, ImageFile, Install, NewKernel, Refusal, Request, State, create_set, import_base,
     install, mark_good, rollback,
@@ -42,27 +42,16 @@ pub(crate) fn image(
     let path = IMAGES.path().join(format!("{file}.img"));
     let superblock = stage::superblock(&path).unwrap().unwrap();
     let manifest = Manifest {
-        schema: SCHEMA,
-        name: name.parse().unwrap(),
-        version: version.parse().unwrap(),
-        kind,
-        architecture: "any".into(),
         format: superblock.format,
         size: fs::metadata(&path).unwrap().len(),
-        digest: stage::hash(&path, &mut |_| {}).unwrap(),
         dirs: vec!["usr".into()],
-        kernels: Vec::new(),
-        marks_good: false,
         requires: requires.iter().map(|name| name.parse().unwrap()).collect(),
-        required: false,
-        deletes: Vec::new(),
-        conflicts: Vec::new(),
-        packages: Vec::new(),
-        os: None,
-        fits: None,
-        links: Links::default(),
-        grants: Vec::new(),
-        verity: None,
+        ..Manifest::plain(
+            kind,
+            name.parse().unwrap(),
+            version.parse().unwrap(),
+            stage::hash(&path, &mut |_| {}).unwrap(),
+        )
     };
     ImageFile { path, manifest, signed: None, kernel: None }
 }

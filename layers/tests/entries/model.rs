@@ -9,14 +9,13 @@ use layers::generation::Generation;
 use layers::id::{Digest, GenerationId};
 use layers::kernel::{Blob, Kernel, KernelFile, Part};
 use layers::layout::{BootDir, Layout};
-use layers::manifest::{Kind, Links, Manifest, SCHEMA};
+use layers::manifest::{Kind, Manifest};
 use layers::plan::change::{
     Decision, ImageFile, KargsEdit, NewKernel, Refusal, Request, State, change_kargs, import_base,
     mark_good, rollback, sync_boot,
 };
 use layers::plan::collect::cleanup;
 use layers::plan::{BootName, CopyToBoot, Op};
-use layers::superblock::Format;
 use proptest::prelude::*;
 
 /// Bytes of a cluster of the model.
@@ -69,28 +68,16 @@ pub(crate) fn blob(kind: u8, number: u8) -> Blob {
 
 pub(crate) fn base(version: u8, kernel: Option<u8>) -> ImageFile {
     let manifest = Manifest {
-        schema: SCHEMA,
-        name: "z".parse().unwrap(),
-        version: version.to_string().parse().unwrap(),
-        kind: Kind::Base,
-        architecture: "any".into(),
-        format: Format::Erofs,
         size: 4096,
-        // Other kernels are another build.
-        digest: Digest::new([version * 8 + kernel.map_or(0, |kernel| kernel + 1); 32]),
         dirs: vec!["usr".into()],
-        kernels: Vec::new(),
         marks_good: version.is_multiple_of(2),
-        requires: Vec::new(),
-        required: false,
-        deletes: Vec::new(),
-        conflicts: Vec::new(),
-        packages: Vec::new(),
-        os: None,
-        fits: None,
-        links: Links::default(),
-        grants: Vec::new(),
-        verity: None,
+        // Other kernels are another build.
+        ..Manifest::plain(
+            Kind::Base,
+            "z".parse().unwrap(),
+            version.to_string().parse().unwrap(),
+            Digest::new([version * 8 + kernel.map_or(0, |kernel| kernel + 1); 32]),
+        )
     };
     let kernel = kernel.map(|number| NewKernel {
         kernel: Kernel {

@@ -5,7 +5,7 @@ use super::random::Random;
 use crate::files;
 use crate::process;
 use layers::kernel::{Blob, Kernel};
-use layers::manifest::{Kind, Links, Manifest, SCHEMA};
+use layers::manifest::{Kind, Manifest};
 use layers::plan::change::{ImageFile, NewKernel};
 use layers::store::stage;
 use std::collections::BTreeMap;
@@ -110,28 +110,15 @@ fn describe(top: &Path, description: &Description) -> Result<ImageFile, CrashErr
         .map_err(|source| CrashError::Io { doing: "read", path: path.clone(), source })?
         .map_err(|e| invalid(e.to_string()))?;
     let names = requires.iter().map(|name| name.parse());
+    let name = name.parse().map_err(|_| invalid(format!("{name} is no name")))?;
+    let version = version.parse().map_err(|_| invalid(format!("{version} is no version")))?;
     let manifest = Manifest {
-        schema: SCHEMA,
-        name: name.parse().map_err(|_| invalid(format!("{name} is no name")))?,
-        version: version.parse().map_err(|_| invalid(format!("{version} is no version")))?,
-        kind,
-        architecture: "any".to_owned(),
         format: superblock.format,
         size: files::size(&path)?,
-        digest: stage::hash(&path, &mut |_| {})?,
         dirs: vec!["usr".to_owned()],
-        kernels: Vec::new(),
         requires: names.collect::<Result<_, _>>().map_err(|_| invalid("its needs".to_owned()))?,
         marks_good: kind == Kind::Base,
-        required: false,
-        deletes: Vec::new(),
-        conflicts: Vec::new(),
-        packages: Vec::new(),
-        os: None,
-        fits: None,
-        links: Links::default(),
-        grants: Vec::new(),
-        verity: None,
+        ..Manifest::plain(kind, name, version, stage::hash(&path, &mut |_| {})?)
     };
     let kernel = if kind == Kind::Base { Some(kernel(top, file)?) } else { None };
     Ok(ImageFile { path, manifest, signed: None, kernel })
