@@ -21,6 +21,7 @@ pub mod bench;
 pub mod cache;
 pub mod container_image;
 pub mod crash;
+pub mod debian_tree;
 pub mod failure;
 pub mod files;
 pub mod gate;

@@ -1,9 +1,9 @@
 //! A tree of Debian's packages of mkosi(1), version 25 or newer, and of the programs that it calls, so that the machine needs
 //! Python and nothing else of its own.
 
-use crate::cache::{self, Key};
+use crate::debian_tree;
 use crate::files::FileError;
-use crate::process::{self, ProcessError};
+use crate::process::ProcessError;
 use crate::sources::{RELEASE, Sources};
 use crate::workspace::Workspace;
 use std::path::PathBuf;
@@ -17,18 +17,7 @@ pub fn tools_tree<E: From<FileError> + From<ProcessError>>(
     workspace: &Workspace,
     sources: &Sources,
 ) -> Result<PathBuf, E> {
-    let key = Key::new(TOOLS).with(sources.lines().join("\n"));
-    let dir = cache::directory(workspace, "mkosi-tools", &key, |dir| {
-        let mut command = process::command("mmdebstrap");
-        command
-            .args(["--quiet", "--variant=apt", "--format=directory", "--architectures=amd64"])
-            .arg(format!("--include={TOOLS}"))
-            .arg(RELEASE)
-            .arg(dir.join("root"))
-            .args(sources.lines());
-        Ok::<_, E>(process::run(&mut command)?)
-    })?;
-    Ok(dir.join("root"))
+    debian_tree::build(workspace, sources, "mkosi-tools", TOOLS)
 }
 
 /// The sources in the format of deb822(5), as mkosi writes its own.

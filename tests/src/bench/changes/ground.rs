@@ -3,15 +3,15 @@
 
 use super::payload::Payload;
 use super::peer::Peer;
-use crate::base::Tree;
+use crate::base::{BaseError, Tree};
 use crate::bench::BenchError;
 use crate::bench::machines::Machines;
-use crate::cache::{self, Key};
 use crate::crash::{Export, LoopDevice, own_mounts};
+use crate::debian_tree;
 use crate::files;
 use crate::process;
 use crate::programs::Programs;
-use crate::sources::{RELEASE, Sources};
+use crate::sources::Sources;
 use crate::tools::find_program;
 use crate::workspace::Workspace;
 use crate::write_log::{self, Entry};
@@ -46,7 +46,9 @@ impl Ground {
         tree: &Tree,
         machines: &Machines,
     ) -> Result<Self, BenchError> {
-        let tools = tools(workspace)?;
+        let sources = Sources::of_this_machine().map_err(BaseError::from)?;
+        let tools =
+            debian_tree::build::<BenchError>(workspace, &sources, "bench/changes-tools", TOOLS)?;
         own_mounts()?;
         let work = workspace.target().join("bench/changes");
         for dir in ["disks", "images", "payloads"] {
@@ -117,23 +119,6 @@ impl Ground {
     pub(super) fn leave(self) -> Result<(), BenchError> {
         Ok(files::remove_tree(&self.work)?)
     }
-}
-
-/// The tree of Debian's packages of the peers.
-fn tools(workspace: &Workspace) -> Result<PathBuf, BenchError> {
-    let sources = Sources::of_this_machine().map_err(crate::base::BaseError::from)?;
-    let key = Key::new(TOOLS).with(sources.lines().join("\n"));
-    let dir = cache::directory(workspace, "bench/changes-tools", &key, |dir| {
-        let mut command = process::command("mmdebstrap");
-        command
-            .args(["--quiet", "--variant=apt", "--format=directory", "--architectures=amd64"])
-            .arg(format!("--include={TOOLS}"))
-            .arg(RELEASE)
-            .arg(dir.join("root"))
-            .args(sources.lines());
-        Ok::<_, BenchError>(process::run(&mut command)?)
-    })?;
-    Ok(dir.join("root"))
 }
 
 /// A mounted disk.
