@@ -7,14 +7,20 @@
 
 use super::BenchError;
 use super::figure::{Figure, Unit};
-use super::machines::{APPEND, Machines};
-use super::peers::{self, Seen, Stage, Stages, rows};
+use super::machines::{APPEND, Format, Machines};
+use super::peers::{self, Seen, Series, Stage, Stages, rows};
 use crate::base::Tree;
 use crate::vm::Machine;
 use crate::workspace::Workspace;
 
 /// The numbers of layers.
-const COUNTS: [usize; 3] = [0, 8, 32];
+const COUNTS: [usize; 3] = [0, FEW, 32];
+
+/// Those of the project alone, whose cost is to grow in proportion.
+const MORE: [usize; 2] = [128, 400];
+
+/// What one more layer costs is told from boots with this many: the first pays for what all share.
+const FEW: usize = 8;
 
 /// Bytes of a disk in memory: the size of all disks, a multiple of 2 MiB.
 const SIZE: &str = "1024M";
@@ -27,8 +33,9 @@ pub(super) fn measure(
     runs: usize,
 ) -> Result<Vec<Figure>, BenchError> {
     let all = Stages::build(workspace, tree, machines)?;
-    let series =
-        peers::in_turns(&peers::stages(&COUNTS), runs, |stage, seed| boot(&all, stage, seed))?;
+    let more = Format::ALL.into_iter().flat_map(|format| MORE.map(|n| Stage::Ours(format, n)));
+    let stages: Vec<_> = peers::stages(&COUNTS).into_iter().chain(more).collect();
+    let series = peers::in_turns(&stages, runs, |stage, seed| boot(&all, stage, seed))?;
     let what = "instructions, /init → switch_root";
     let mut figures = rows::ratios(what, &series, |seen| seen.boot.took());
     figures.extend(rows::ratios("instructions, kernel's start → switch_root", &series, |seen| {
@@ -37,8 +44,20 @@ pub(super) fn measure(
     figures.extend(rows::values(what, &series, millions, Unit::Millions));
     let what = "instructions, kernel's start → /init";
     figures.extend(rows::values(what, &series, |seen| seen.boot.before(), Unit::Millions));
+    figures.extend(series.iter().filter_map(|many| each_more(&series, many)));
     figures.extend(rows::losses(&series, |seen| seen.layers));
     Ok(figures)
+}
+
+/// What one more layer costs in a boot of the project with many.
+fn each_more(all: &[Series<Seen>], many: &Series<Seen>) -> Option<Figure> {
+    let Stage::Ours(format, count) = many.stage else { return None };
+    let further = count.checked_sub(FEW).filter(|further| *further > 0)?;
+    let few = all.iter().find(|one| one.stage == Stage::Ours(format, FEW))?;
+    let pairs = many.runs.iter().flatten().zip(few.runs.iter().flatten());
+    let each = pairs.map(|(many, few)| (millions(many) - millions(few)) / further as f64);
+    let what = format!("instructions, one more layer of {}", many.stage.name());
+    Some(Figure::median(what, each.collect(), Unit::Millions))
 }
 
 /// A millisecond of the machine's clock is a million instructions.

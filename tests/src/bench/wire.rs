@@ -209,7 +209,7 @@ impl Case {
             ),
             Figure::median("… requests", requests, Unit::Count),
             Figure::median(
-                "… time ÷ that of a whole download, on loopback",
+                format!("{what}: time ÷ that of a whole download, on loopback"),
                 ratios.collect(),
                 Unit::Times,
             ),

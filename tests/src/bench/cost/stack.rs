@@ -13,7 +13,7 @@ use layers::size::Size;
 use layers::store::{StoreError, facts, read};
 use layers::superblock;
 use nix::sched::{CloneFlags, unshare};
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -148,24 +148,33 @@ impl Stack {
             let dir = tempfile::tempdir().map_err(StackError::Namespace)?;
             let mut host = LinuxHost::new();
             host.mount_tmpfs(dir.path(), Size::default())?;
-            let (run, sysroot) = (dir.path().join("run"), dir.path().join("root"));
-            let paths = BootPaths { run, sysroot };
-            if let Self::Store { dir: store, .. } = self {
-                host.bind(store, &paths.state(), Access::ReadOnly)?;
-            }
-            let plan = self.plan(&paths)?;
-            let start = clock();
-            execute(&plan, &mut host)?;
-            let took = clock() - start;
-            let measured = measure(&paths.sysroot);
-            let left = undo(&plan, plan.ops.len(), &mut host);
-            left.into_iter().next().map_or(Ok(()), Err)?;
-            if matches!(self, Self::Store { .. }) {
-                host.unmount(&paths.state())?;
-            }
-            host.unmount(dir.path())?;
-            Ok((took, measured?))
+            let measured = self.mounted_below(dir.path(), &mut host, clock, measure);
+            // With what is left below it: programs of the tree ran, and the kernel may hold a program's file a moment longer
+            // than its process. The directory is removed with all that is in it, so nothing may be mounted there then.
+            unmount(dir.path(), UnmountFlags::DETACH)
+                .map_err(|error| StackError::Namespace(error.into()))?;
+            measured
         })
+    }
+
+    fn mounted_below<T>(
+        &self,
+        dir: &Path,
+        host: &mut LinuxHost,
+        clock: impl Fn() -> f64,
+        measure: impl FnOnce(&Path) -> Result<T, StackError>,
+    ) -> Result<(f64, T), StackError> {
+        let paths = BootPaths { run: dir.join("run"), sysroot: dir.join("root") };
+        if let Self::Store { dir: store, .. } = self {
+            host.bind(store, &paths.state(), Access::ReadOnly)?;
+        }
+        let plan = self.plan(&paths)?;
+        let start = clock();
+        execute(&plan, host)?;
+        let took = clock() - start;
+        let measured = measure(&paths.sysroot);
+        undo(&plan, plan.ops.len(), host).iter().for_each(|left| eprintln!("xtask: {left}"));
+        Ok((took, measured?))
     }
 }
 
