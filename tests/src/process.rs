@@ -1,8 +1,9 @@
 //! Runs other programs; an error says the command and the end of what it said.
 #![expect(clippy::disallowed_methods, reason = "this module is where the harness starts programs")]
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::process::{Command, ExitStatus, Stdio};
 
 /// A program that could not be started, or that failed.
@@ -28,6 +29,9 @@ pub enum ProcessError {
     },
 }
 
+/// So many lines of what a program said are part of an error.
+const KEPT: usize = 30;
+
 /// A command to be given arguments; its standard input is empty.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -39,6 +43,40 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 pub fn show(command: &mut Command) -> Result<(), ProcessError> {
     let status = command.status().map_err(|source| start_error(command, source))?;
     check(command, status, b"")
+}
+
+/// Runs a command with all its output on standard error, and keeps the end of it for the error.
+pub fn show_and_keep(command: &mut Command) -> Result<(), ProcessError> {
+    let ran = run_through_a_pipe(command);
+    let (status, said) = ran.map_err(|source| start_error(command, source))?;
+    check(command, status, &said)
+}
+
+fn run_through_a_pipe(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let (reader, writer) = io::pipe()?;
+    let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // The command has the pipe's other end too: as long as it does, there is no end to read.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let said = copy(reader, &mut io::stderr());
+    let status = child.wait()?;
+    Ok((status, said?))
+}
+
+/// Copies lines as they come; gives the last ones.
+fn copy(from: PipeReader, to: &mut impl Write) -> io::Result<Vec<u8>> {
+    let (mut from, mut kept) = (BufReader::new(from), VecDeque::new());
+    loop {
+        let mut line = Vec::new();
+        if from.read_until(b'\n', &mut line)? == 0 {
+            return Ok(kept.into_iter().flatten().collect());
+        }
+        // A terminal that went away is no reason to end the tests.
+        let _ = to.write_all(&line);
+        kept.push_back(line);
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+    }
 }
 
 /// Runs a command and returns what it wrote on its standard output.
@@ -69,7 +107,7 @@ fn check(command: &Command, status: ExitStatus, said: &[u8]) -> Result<(), Proce
     Err(ProcessError::Failed {
         command: words.join(" "),
         status,
-        said: last_lines(&String::from_utf8_lossy(said), 30),
+        said: last_lines(&String::from_utf8_lossy(said), KEPT),
     })
 }
 
@@ -87,6 +125,16 @@ mod tests {
     fn last_lines_keeps_the_end() {
         assert_eq!(last_lines("a\nb\nc", 2), "b\nc\n");
         assert_eq!(last_lines("a", 2), "a\n");
+    }
+
+    #[test]
+    fn what_was_shown_is_in_the_error_too_but_for_its_beginning() {
+        let script = "seq 40; echo why >&2; exit 3";
+        let error = show_and_keep(command("sh").args(["-c", script])).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("\n40\nwhy\nfailed: exit status: 3"), "{text}");
+        assert!(text.contains("\n12\n") && !text.contains("\n11\n"), "{text}");
+        show_and_keep(&mut command("true")).unwrap();
     }
 
     #[test]

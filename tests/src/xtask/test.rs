@@ -3,6 +3,7 @@
 
 use super::TaskError;
 use crate::artefacts::Artefacts;
+use crate::failure::chain;
 use crate::process::{self, ProcessError};
 use crate::tools;
 use crate::workspace::Workspace;
@@ -87,7 +88,7 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), TaskError> {
         }
         let failure = commands(level, subcommands, arguments.filter.as_deref())
             .iter()
-            .find_map(|words| process::show(&mut cargo(&workspace, words)).err());
+            .find_map(|words| process::show_and_keep(&mut cargo(&workspace, words)).err());
         results.push((level, start.elapsed(), failure));
     }
     summary(&results)
@@ -151,7 +152,13 @@ fn commands(level: Level, subcommands: Subcommands, filter: Option<&str>) -> Vec
         .collect()
 }
 
+/// Says what became of each level, and the end of what those said that failed: in a long log, that is far above.
 fn summary(results: &[(Level, Duration, Option<ProcessError>)]) -> Result<(), TaskError> {
+    for (level, _, failure) in results {
+        if let Some(failure) = failure {
+            println!("xtask: the end of {level:?}:\n{}", chain(failure));
+        }
+    }
     for (level, time, failure) in results {
         let verdict = if failure.is_some() { "FAILED" } else { "passed" };
         println!("{:<10} {verdict} {:>4} s", format!("{level:?}"), time.as_secs());
