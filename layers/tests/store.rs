@@ -93,19 +93,6 @@ fn removing_takes_files_directories_and_what_is_not_there() {
 }
 
 #[test]
-fn the_log_grows_by_lines() {
-    let (_state, layout) = store();
-    for line in ["t\t1\tinstall a", "t\t-\tcleanup 3"] {
-        publish::append(&layout.log(), line).unwrap();
-    }
-    let log = layers::store::read::log(&layout).unwrap();
-    assert_eq!(
-        log,
-        [["t", "1", "install a"], ["t", "-", "cleanup 3"]].map(|l| l.map(String::from))
-    );
-}
-
-#[test]
 fn the_lock_says_who_holds_it_and_is_free_again_afterwards() {
     let (_state, layout) = store();
     let held = Lock::acquire(&layout).unwrap();

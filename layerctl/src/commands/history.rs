@@ -1,6 +1,6 @@
 //! `layerctl history`.
 
-use layers::store::read;
+use layers::store::log;
 use serde::Serialize;
 
 use crate::cli::Reading;
@@ -26,12 +26,12 @@ struct History {
 
 pub(super) fn run(args: Reading, context: &Context) -> Result<Outcome, Error> {
     let store = context.read()?;
-    let log = read::log(&store.layout)?;
-    let changes = log.into_iter().rev().map(|[time, generation, asked]| Change {
-        time,
-        generation: generation.parse().ok(),
-        asked,
-    });
+    let changes =
+        log::changes(&store.layout)?.into_iter().rev().map(|[time, generation, asked]| Change {
+            time,
+            generation: generation.parse().ok(),
+            asked,
+        });
     let history = History { schema: ui::SCHEMA, changes: changes.collect() };
     if args.json {
         context.ui.json(&history)?;

@@ -18,7 +18,9 @@ use crate::machine_id::MachineId;
 use crate::manifest::Verity;
 use crate::plan::{Access, BootName, CopyToBoot, Cover, Overlay, Upper};
 use crate::size::Size;
-use crate::store::{bound, cover, derive, efi, partition, publish, reserve, stage, tree, upper};
+use crate::store::{
+    bound, cover, derive, efi, log, partition, publish, reserve, stage, tree, upper,
+};
 use crate::superblock::Format;
 use crate::sys::{self, Backing, KernelError};
 
@@ -260,7 +262,7 @@ impl Host for LinuxHost<'_> {
     }
 
     fn append_line(&mut self, path: &Path, line: &str) -> Result<(), HostError> {
-        self.with_room(|| publish::append(path, line))
+        self.with_room(|| log::append(path, line))
             .map_err(|error| HostError::io("write", path, error))
     }
 

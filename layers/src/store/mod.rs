@@ -15,6 +15,7 @@ pub mod facts;
 pub mod inspect;
 mod kept;
 pub mod lock;
+pub mod log;
 pub mod partition;
 pub mod publish;
 pub mod read;

@@ -112,13 +112,6 @@ pub fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     file.sync_data().map_err(unsettled)
 }
 
-/// Adds one line to a file, durably; makes it if it is missing.
-pub fn append(path: &Path, line: &str) -> io::Result<()> {
-    let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    log.write_all(format!("{line}\n").as_bytes())?;
-    log.sync_all().map_err(unsettled)
-}
-
 /// Removes a file or a whole directory: renamed away first, so that nobody sees half of it. What is missing is fine. Once
 /// it is away, errors are [`unsettled`]; what is left of it, cleanup removes.
 pub fn remove(path: &Path) -> io::Result<()> {

@@ -290,23 +290,6 @@ fn kernel_file(name: &str) -> Option<KernelFile> {
     })
 }
 
-/// The lines of the log, oldest first: time, generation (`-` for none), what was asked.
-pub fn log(layout: &Layout) -> Result<Vec<[String; 3]>, StoreError> {
-    let path = layout.log();
-    let text = match fs::read(&path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(StoreError::io("read", &path, error)),
-    };
-    Ok(text
-        .lines()
-        .filter_map(|line| {
-            let mut parts = line.splitn(3, '\t').map(str::to_owned);
-            Some([parts.next()?, parts.next()?, parts.next()?])
-        })
-        .collect())
-}
-
 /// Names in a directory, sorted; a missing directory has none. Names that are no UTF-8 are none of ours.
 fn entries(directory: &Path) -> Result<Vec<String>, StoreError> {
     let listing = match fs::read_dir(directory) {

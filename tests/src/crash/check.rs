@@ -5,7 +5,7 @@ use super::hands::Hands;
 use super::recording::{Recording, Stretch};
 use super::scene::Scene;
 use super::snapshot::Snapshot;
-use super::verbs::{Act, CLEANUP, FIRST_IMPORT, PROBE, SCRIPT, Verb, VerbError};
+use super::verbs::{ASKED, Act, CLEANUP, FIRST_IMPORT, PROBE, SCRIPT, TIME, Verb, VerbError};
 use crate::vm::Filesystem;
 use layers::generation::Generation;
 use layers::id::GenerationId;
@@ -14,7 +14,7 @@ use layers::layout::Layout;
 use layers::plan::change::State;
 use layers::plan::collect::protected;
 use layers::store::verify::{self, Verdict};
-use layers::store::{StoreError, facts, read};
+use layers::store::{StoreError, facts, log, read};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -80,6 +80,7 @@ impl Case<'_> {
             next(&FIRST_IMPORT)?;
         }
         next(&PROBE)?;
+        logged(layout)?;
         match self.run(&CLEANUP) {
             Ok(()) | Err(VerbError::Unchanged) => clean(layout),
             Err(why) => Err(format!("the next cleanup fails: {why}")),
@@ -181,6 +182,17 @@ fn images(layout: &Layout, state: &State) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What a crash left of a line does not take the next one with it.
+fn logged(layout: &Layout) -> Result<(), String> {
+    let changes = log::changes(layout).map_err(|why| why.to_string())?;
+    match changes.last() {
+        Some([time, generation, asked]) if time == TIME && generation != "-" && asked == ASKED => {
+            Ok(())
+        }
+        other => Err(format!("the log ends with {other:?} after a change")),
+    }
 }
 
 /// Nothing is left that no generation names.

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "reads a store's files")]
 
 use layers::layout::Layout;
+use layers::store::log::whole_lines;
 use layers::store::publish::is_unpublished;
 use rustix::fs::{lgetxattr, llistxattr};
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,8 @@ use std::path::Path;
 /// Files up to this length are shown, longer ones are hashed.
 const SHOWN: usize = 200;
 
-/// What stands at each path of a store, relative to its top; without what was never published, the lock,
-/// the reserve and a log without a line.
+/// What stands at each path of a store, relative to its top; without what was never published, the lock and
+/// the reserve. Of the log it has the lines that were written to their end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot(BTreeMap<String, String>);
 
@@ -83,13 +84,15 @@ fn walk(directory: &Path, relative: &str, found: &mut BTreeMap<String, String>) 
             continue;
         }
         let metadata = fs::symlink_metadata(entry.path())?;
-        // Made and not written to yet: it tells what a missing one does.
-        if path == "log" && metadata.len() == 0 {
+        let content = if metadata.is_file() { fs::read(entry.path())? } else { Vec::new() };
+        let content = if path == "log" { lines_of(&content) } else { content };
+        // Without a whole line it tells what a missing one does.
+        if path == "log" && content.is_empty() {
             continue;
         }
         let in_upper = path.split('/').skip(1).any(|part| part == "upper");
         if in_upper || !metadata.is_dir() {
-            found.insert(path.clone(), describe(&entry.path(), &metadata)?);
+            found.insert(path.clone(), describe(&entry.path(), &metadata, &content)?);
         }
         if metadata.is_dir() {
             walk(&entry.path(), &path, found)?;
@@ -98,15 +101,18 @@ fn walk(directory: &Path, relative: &str, found: &mut BTreeMap<String, String>) 
     Ok(())
 }
 
-fn describe(path: &Path, metadata: &fs::Metadata) -> io::Result<String> {
+fn lines_of(log: &[u8]) -> Vec<u8> {
+    whole_lines(log).flat_map(|line| [line, b"\n".as_slice()].concat()).collect()
+}
+
+fn describe(path: &Path, metadata: &fs::Metadata, bytes: &[u8]) -> io::Result<String> {
     let mut text = format!("{:o} {}:{} ", metadata.mode(), metadata.uid(), metadata.gid());
     if metadata.is_file() {
-        let bytes = fs::read(path)?;
-        match std::str::from_utf8(&bytes) {
+        match std::str::from_utf8(bytes) {
             Ok(content) if bytes.len() <= SHOWN => text.push_str(&format!("{content:?}")),
             _ => {
                 let _ = write!(text, "{} bytes ", bytes.len());
-                for byte in Sha256::digest(&bytes) {
+                for byte in Sha256::digest(bytes) {
                     let _ = write!(text, "{byte:02x}");
                 }
             }
@@ -169,7 +175,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "text").unwrap();
         }
-        fs::write(layout.store().parent().unwrap().join("log"), vec![b'x'; 300]).unwrap();
+        fs::write(layout.log(), [vec![b'x'; 299], vec![b'\n']].concat()).unwrap();
         let found = Snapshot::of(&layout).unwrap();
         let paths: Vec<_> = found.0.keys().map(String::as_str).collect();
         assert_eq!(
@@ -181,13 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_a_line_is_none() {
+    fn a_log_has_the_lines_that_came_to_their_end() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
         fs::create_dir(layout.top()).unwrap();
-        fs::write(layout.log(), "").unwrap();
-        assert_eq!(Snapshot::of(&layout).unwrap(), Snapshot::default());
-        fs::write(layout.log(), "a line\n").unwrap();
-        assert_ne!(Snapshot::of(&layout).unwrap(), Snapshot::default());
+        let of = |text: &str| {
+            fs::write(layout.log(), text).unwrap();
+            Snapshot::of(&layout).unwrap()
+        };
+        assert_eq!(of(""), Snapshot::default());
+        assert_eq!(of("\0\0\0"), Snapshot::default());
+        assert_ne!(of("a line\n"), Snapshot::default());
+        assert_eq!(of("a line\n\0\0"), of("a line\n"));
+        assert_ne!(of("a line\nanother\n"), of("a line\n"));
     }
 }

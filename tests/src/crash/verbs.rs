@@ -24,6 +24,12 @@ use std::io;
 use std::path::Path;
 use thiserror::Error;
 
+/// When all changes are made, as the log has it.
+pub(super) const TIME: &str = "2026-11-21T09:00:00Z";
+
+/// Who asked for them.
+pub(super) const ASKED: &str = "crash suite";
+
 /// Decides about a change; what it works on is in the scene.
 pub(super) type Decide = fn(&Scene, &State, &Layout, &Request) -> Result<Decision, Refusal>;
 
@@ -211,11 +217,7 @@ impl Verb {
 }
 
 fn request() -> Request {
-    Request {
-        time: "2026-11-21T09:00:00Z".to_owned(),
-        asked: "crash suite".to_owned(),
-        once: false,
-    }
+    Request { time: TIME.to_owned(), asked: ASKED.to_owned(), once: false }
 }
 
 fn import(
