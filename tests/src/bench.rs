@@ -19,6 +19,7 @@ mod plot;
 mod program;
 mod record;
 mod report;
+mod store;
 mod wire;
 
 pub use cost::StackError;

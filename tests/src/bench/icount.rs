@@ -12,15 +12,19 @@ use super::peers::{self, Seen, Series, Stage, Stages, rows};
 use crate::base::Tree;
 use crate::vm::Machine;
 use crate::workspace::Workspace;
+use std::path::Path;
 
 /// The numbers of layers.
 const COUNTS: [usize; 3] = [0, FEW, 32];
 
 /// Those of the project alone, whose cost is to grow in proportion.
-const MORE: [usize; 2] = [128, 400];
+const MORE: [usize; 2] = [MANY, 400];
 
 /// What one more layer costs is told from boots with this many: the first pays for what all share.
 const FEW: usize = 8;
+
+/// As many layers as a system may well have.
+const MANY: usize = 128;
 
 /// Bytes of a disk in memory: the size of all disks, a multiple of 2 MiB.
 const SIZE: &str = "1024M";
@@ -46,6 +50,21 @@ pub(super) fn measure(
     figures.extend(rows::values(what, &series, |seen| seen.boot.before(), Unit::Millions));
     figures.extend(series.iter().filter_map(|many| each_more(&series, many)));
     figures.extend(rows::losses(&series, |seen| seen.layers));
+    figures.extend(whole(&all)?);
+    Ok(figures)
+}
+
+/// Whole boots with systemd, each once: so few processes more or less come of the seed that the times are the same.
+fn whole(all: &Stages<'_>) -> Result<Vec<Figure>, BenchError> {
+    let more = Format::ALL.map(|format| Stage::Ours(format, MANY));
+    let stages: Vec<_> = peers::stages(&peers::USER_COUNTS).into_iter().chain(more).collect();
+    let series = peers::in_turns(&stages, 1, |stage, seed| {
+        peers::started(machine(all, stage, &peers::settled(all, stage)?, seed), stage)
+    })?;
+    let what = "instructions, kernel's start → nothing left to start";
+    let mut figures = rows::ratios(what, &series, |seen| seen.finished);
+    figures.extend(rows::values(what, &series, |seen| seen.finished, Unit::Millions));
+    figures.extend(rows::losses(&series, |seen| seen.layers));
     Ok(figures)
 }
 
@@ -67,18 +86,23 @@ fn millions(seen: &Seen) -> f64 {
 
 /// Boots to the root's own program.
 fn boot(all: &Stages<'_>, stage: Stage, seed: usize) -> Result<Seen, BenchError> {
-    let disk = all.disk(stage)?.display().to_string().replace(',', ",,");
+    let machine = machine(all, stage, &all.disk(stage)?, seed);
+    let mut guest = machine.append(&peers::to_bench_init(stage)).start()?;
+    peers::end(&mut guest)?;
+    Seen::parse(guest.said(), 0.0)
+}
+
+/// A machine whose clock is the number of its instructions, with a disk in memory.
+fn machine(all: &Stages<'_>, stage: Stage, disk: &Path, seed: usize) -> Machine {
+    let disk = disk.display().to_string().replace(',', ",,");
     // Not shared: what is written stays in this process.
     let memory = format!("memory-backend-file,id=disk,mem-path={disk},size={SIZE},share=off");
-    let words = [APPEND, "nokaslr", &stage.words("/dev/pmem0"), &peers::to_bench_init(stage)];
-    let machine = Machine::new("bench-icount", all.machines().kernel(), &all.initrd(stage).pmem)
+    let words = [APPEND, "nokaslr", &stage.words("/dev/pmem0")];
+    Machine::new("bench-icount", all.machines().kernel(), &all.initrd(stage).pmem)
         .accelerator("tcg,thread=single")
         .append(&words.join(" "))
         .qemu(&["-icount", "shift=0,sleep=off", "-machine", "hpet=off,nvdimm=on"])
         .qemu(&["-m", "slots=2,maxmem=3G", "-rtc", "clock=vm,base=2026-01-01T00:00:00"])
         .qemu(&["-seed", &seed.to_string(), "-object", &memory])
-        .qemu(&["-device", "nvdimm,memdev=disk"]);
-    let mut guest = machine.start()?;
-    peers::end(&mut guest)?;
-    Seen::parse(guest.said(), 0.0)
+        .qemu(&["-device", "nvdimm,memdev=disk"])
 }

@@ -4,6 +4,7 @@
 use super::BenchError;
 use super::figure::{Figure, Goal, Unit};
 use super::machines::Machines;
+use super::store::{self, Store};
 use crate::files;
 use crate::process;
 use crate::programs::Programs;
@@ -37,16 +38,7 @@ impl Bench {
             bench.layers.push(layer);
         }
         files::write(&bench.dir.join("without.toml"), "[boot]\nindex = false\n")?;
-        let root = bench.dir.join("empty");
-        files::make_dir(&root)?;
-        let layerctl = || {
-            let mut command = process::command(&bench.layerctl);
-            command.arg("--root").arg(&root);
-            command
-        };
-        process::run(layerctl().arg("init"))?;
-        let naming = ["--name", "debian", "--version", "13"];
-        process::run(layerctl().args(["base", "import"]).arg(machines.base()).args(naming))?;
+        Store::with_base(&bench.layerctl, bench.dir.join("empty"), &machines.base())?;
         Ok(bench)
     }
 
@@ -59,10 +51,7 @@ impl Bench {
                 files::write(&directory.join(format!("file-{file}")), "x".repeat(file + 1))?;
             }
         }
-        let mut build = process::command(&self.layerctl);
-        build.arg("build").arg(&tree).args(["--name", name, "--version", "1"]);
-        process::run(build.arg("-o").arg(&image))?;
-        files::remove_tree(&tree)?;
+        store::pack(&self.layerctl, &tree, name, &image)?;
         Ok(image)
     }
 

@@ -4,6 +4,7 @@
 use super::BenchError;
 use super::figure::{Figure, Goal, Unit};
 use super::machines::Machines;
+use super::store::{self, Store};
 use crate::files;
 use crate::process;
 use crate::programs::Programs;
@@ -18,7 +19,7 @@ const SIZE: u32 = 500;
 
 /// A store and a layer beside it, on the file system that holds target/.
 struct Bench {
-    layerctl: PathBuf,
+    store: Store,
     dir: PathBuf,
     layer: PathBuf,
 }
@@ -31,42 +32,25 @@ impl Bench {
     ) -> Result<Self, BenchError> {
         let dir = workspace.target().join("bench/install");
         files::make_empty_dir(&dir)?;
-        let layer = dir.join("large_1.img");
-        let bench = Self { layerctl: programs.layerctl.clone(), dir, layer };
-        let tree = bench.dir.join("tree/usr/share/large");
-        files::make_dir(&tree)?;
-        let random = format!("head -c {SIZE}M /dev/urandom > '{}'", tree.join("data").display());
+        let (tree, layer) = (dir.join("tree"), dir.join("large_1.img"));
+        let content = tree.join("usr/share/large");
+        files::make_dir(&content)?;
+        let random = format!("head -c {SIZE}M /dev/urandom > '{}'", content.join("data").display());
         process::run(process::command("sh").args(["-c", &random]))?;
-        let mut build = process::command(&bench.layerctl);
-        build.arg("build").arg(bench.dir.join("tree")).args(["--name", "large", "--version", "1"]);
-        process::run(build.arg("-o").arg(&bench.layer))?;
-        files::remove_tree(&bench.dir.join("tree"))?;
-        files::make_dir(&bench.root())?;
-        process::run(bench.layerctl().arg("init"))?;
-        let naming = ["--name", "debian", "--version", "13"];
-        process::run(bench.layerctl().args(["base", "import"]).arg(machines.base()).args(naming))?;
-        Ok(bench)
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.join("root")
-    }
-
-    fn layerctl(&self) -> Command {
-        let mut command = process::command(&self.layerctl);
-        command.arg("--root").arg(self.root());
-        command
+        store::pack(&programs.layerctl, &tree, "large", &layer)?;
+        let store = Store::with_base(&programs.layerctl, dir.join("root"), &machines.base())?;
+        Ok(Self { store, dir, layer })
     }
 
     /// Installs the layer; seconds.
     fn install(&self) -> Result<f64, BenchError> {
-        time(self.layerctl().arg("install").arg(&self.layer))
+        time(self.store.layerctl().arg("install").arg(&self.layer))
     }
 
     /// Takes the layer out of the store and everything to disk, so that each run finds the same.
     fn forget(&self) -> Result<(), BenchError> {
-        process::run(self.layerctl().args(["uninstall", "large"]))?;
-        process::run(self.layerctl().args(["cleanup", "--keep", "1"]))?;
+        process::run(self.store.layerctl().args(["uninstall", "large"]))?;
+        process::run(self.store.layerctl().args(["cleanup", "--keep", "1"]))?;
         self.settle()
     }
 
@@ -135,15 +119,18 @@ pub(super) fn rollback(
 ) -> Result<Vec<Figure>, BenchError> {
     let bench = Bench::new(workspace, programs, machines)?;
     bench.install()?;
-    let images = files::list(&bench.root().join("layerctl/store"))?;
+    let images = bench.store.images()?;
     let stamps =
         || images.iter().map(|image| files::modified(image)).collect::<Result<Vec<_>, _>>();
     let before = stamps()?;
     let trace = bench.dir.join("trace");
-    let wrote =
-        written::run::<BenchError>(bench.layerctl().arg("rollback"), &bench.root(), &trace)?;
+    let wrote = written::run::<BenchError>(
+        bench.store.layerctl().arg("rollback"),
+        bench.store.root(),
+        &trace,
+    )?;
     let changed = before.iter().zip(&stamps()?).filter(|(before, after)| before != after).count();
-    let same = files::list(&bench.root().join("layerctl/store"))? == images;
+    let same = bench.store.images()? == images;
     files::remove_tree(&bench.dir)?;
     Ok(vec![
         Figure::exact("bytes that a rollback writes to images", wrote.images as f64, Unit::Bytes)

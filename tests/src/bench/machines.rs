@@ -7,6 +7,7 @@
 
 use super::BenchError;
 use super::record::EVENTS;
+use super::store::Store;
 use crate::base::Tree;
 use crate::cache::{self, Key};
 use crate::files;
@@ -176,21 +177,12 @@ impl Machines {
             .with(self.made.as_os_str().as_encoded_bytes());
         let kind = format!("bench/state-{}-{count}", format.name());
         let dir = cache::directory(&self.workspace, &kind, &key, |dir| {
-            let root = dir.join("root");
-            files::make_dir(&root)?;
-            let layerctl = || {
-                let mut command = process::command(&self.programs.layerctl);
-                command.arg("--root").arg(&root);
-                command
-            };
-            process::run(layerctl().arg("init"))?;
-            let naming = ["--name", "debian", "--version", "13"];
-            process::run(layerctl().args(["base", "import"]).arg(&base).args(naming))?;
+            let store = Store::with_base(&self.programs.layerctl, dir.join("root"), &base)?;
             if !layers.is_empty() {
-                process::run(layerctl().arg("install").args(&layers))?;
+                process::run(store.layerctl().arg("install").args(&layers))?;
             }
-            make_disk(Filesystem::Ext4, "layers", DISK_SIZE, &root, &dir.join("disk.img"))?;
-            Ok::<_, BenchError>(files::remove_tree(&root)?)
+            make_disk(Filesystem::Ext4, "layers", DISK_SIZE, store.root(), &dir.join("disk.img"))?;
+            Ok::<_, BenchError>(files::remove_tree(store.root())?)
         })?;
         Ok(dir.join("disk.img"))
     }
@@ -222,18 +214,9 @@ impl Machines {
 
     /// Boots a copy of a state disk and puts it at `disk`, as a shut-down leaves it.
     fn run_once(&self, new: &Path, words: &str, disk: &Path) -> Result<(), BenchError> {
-        let running = new.with_file_name("running.img");
-        process::run(process::command("cp").arg("--sparse=always").arg(new).arg(&running))?;
         let initrd = self.initrd(None)?;
         let machine = self.with_init("bench-first", &initrd).append("layers.state=LABEL=layers");
-        let mut guest = machine.append(words).drive(Drive::writable(&running)).start()?;
-        guest.wait_for(END, DEADLINE)?;
-        guest.wait_for_exit(DEADLINE)?;
-        drop(guest);
-        // What a shut-down does to the journal; status 1 says that there was something to do.
-        let check = format!("e2fsck -p '{}' || [ $? = 1 ]", running.display());
-        process::run(process::command("sh").args(["-c", &check]))?;
-        Ok(files::rename(&running, disk)?)
+        run_on_copy(machine.append(words), new, disk)
     }
 
     /// The images of `count` layers, each with a file in /usr and one in /etc, and with what makes it an extension for
@@ -264,6 +247,20 @@ impl Machines {
             })
             .collect()
     }
+}
+
+/// Boots a machine with a copy of `disk` to the end of what is measured, and puts the copy at `to`, as a shut-down leaves it.
+pub(super) fn run_on_copy(machine: Machine, disk: &Path, to: &Path) -> Result<(), BenchError> {
+    let running = to.with_extension("running");
+    process::run(process::command("cp").arg("--sparse=always").arg(disk).arg(&running))?;
+    let mut guest = machine.drive(Drive::writable(&running)).start()?;
+    guest.wait_for(END, DEADLINE)?;
+    guest.wait_for_exit(DEADLINE)?;
+    drop(guest);
+    // What a shut-down does to the journal; status 1 says that there was something to do.
+    let check = format!("e2fsck -p '{}' || [ $? = 1 ]", running.display());
+    process::run(process::command("sh").args(["-c", &check]))?;
+    Ok(files::rename(&running, to)?)
 }
 
 fn make_tree(tree: &Tree, dir: &Path) -> Result<(), BenchError> {

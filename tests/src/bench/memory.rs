@@ -8,10 +8,10 @@ use super::BenchError;
 use super::cost::Content;
 use super::figure::{Figure, Unit};
 use super::machines::{DEADLINE, END, Format, Machines};
+use super::store::Store;
 use crate::base::Tree;
 use crate::cache::{self, Key};
 use crate::files;
-use crate::process;
 use crate::programs::{self, Programs};
 use crate::tools::find_program;
 use crate::vm::{Drive, Filesystem, Machine, make_disk};
@@ -240,18 +240,10 @@ fn disk(workspace: &Workspace, programs: &Programs, tree: &Tree) -> Result<PathB
         .with(files::read(&programs.layerctl)?)
         .with(content.flat(Format::Erofs).as_os_str().as_encoded_bytes());
     let dir = cache::directory(workspace, "bench/memory", &key, |dir| {
-        let root = dir.join("root");
-        let bench = root.join("bench");
-        files::make_dir(&bench)?;
-        let layerctl = || {
-            let mut command = process::command(&programs.layerctl);
-            command.arg("--root").arg(&root);
-            command
-        };
-        process::run(layerctl().arg("init"))?;
-        let naming = ["--name", "debian", "--version", "13"];
         let base = content.base(Format::Squashfs);
-        process::run(layerctl().args(["base", "import"]).arg(&base).args(naming))?;
+        let store = Store::with_base(&programs.layerctl, dir.join("root"), &base)?;
+        let (root, bench) = (store.root(), store.root().join("bench"));
+        files::make_dir(&bench)?;
         files::write(&bench.join("run"), SCRIPT)?;
         files::copy(&mounts, &bench.join("mounts"))?;
         // The base has none.
@@ -266,8 +258,8 @@ fn disk(workspace: &Workspace, programs: &Programs, tree: &Tree) -> Result<PathB
                 files::copy(&image, &images.join(name))?;
             }
         }
-        make_disk(Filesystem::Ext4, "layers", DISK_SIZE, &root, &dir.join("disk.img"))?;
-        Ok::<_, BenchError>(files::remove_tree(&root)?)
+        make_disk(Filesystem::Ext4, "layers", DISK_SIZE, root, &dir.join("disk.img"))?;
+        Ok::<_, BenchError>(files::remove_tree(root)?)
     })?;
     Ok(dir.join("disk.img"))
 }

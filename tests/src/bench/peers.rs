@@ -11,12 +11,14 @@ pub(super) use stage::{Stage, Stages};
 
 use super::BenchError;
 use super::figure::Figure;
-use super::machines::{APPEND, END, Format, INIT, Machines};
+use super::machines::{APPEND, END, Format, INIT, Machines, run_on_copy};
 use super::record::EVENTS;
 use crate::base::Tree;
+use crate::files;
 use crate::vm::{Drive, Guest, Machine};
 use crate::workspace::Workspace;
 use seen::Started;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a boot of any kind may take: an initramfs with systemd and 128 layers, on a busy machine.
@@ -26,7 +28,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(600);
 pub(super) const COUNTS: [usize; 4] = [0, 8, 32, 128];
 
 /// The numbers of layers in boots with systemd, which take long.
-const USER_COUNTS: [usize; 2] = [0, 32];
+pub(super) const USER_COUNTS: [usize; 2] = [0, 32];
 
 /// One kind of boot and what was seen of it, run by run; `None` is a boot that did not come to its end.
 #[derive(Debug)]
@@ -94,16 +96,16 @@ pub(super) fn to_multi_user(
     Ok(rows::to_multi_user(&boots))
 }
 
-/// A stage's machine: what it writes is gone when it ends.
-fn machine(all: &Stages<'_>, stage: Stage) -> Result<Machine, BenchError> {
+/// A stage's machine, but for its disk.
+fn machine(all: &Stages<'_>, stage: Stage) -> Machine {
     let machine = Machine::new("bench-peers", all.machines().kernel(), &all.initrd(stage).usual);
-    let words = stage.words("/dev/vda");
-    Ok(machine.drive(Drive::scratch(&all.disk(stage)?)).append(&format!("{APPEND} {words}")))
+    machine.append(&format!("{APPEND} {}", stage.words("/dev/vda")))
 }
 
 /// Boots to the root's own program, and looks at the machine's memory at that moment.
 fn boot(all: &Stages<'_>, stage: Stage) -> Result<Seen, BenchError> {
-    let machine = machine(all, stage)?
+    let machine = machine(all, stage)
+        .drive(Drive::scratch(&all.disk(stage)?))
         .append(&format!("{} bench.wait", to_bench_init(stage)))
         // Shared memory comes in pages of 4 KiB, the usual kind in ones of 2 MiB.
         .qemu(&["-object", "memory-backend-memfd,id=ram,size=1024M,share=on"])
@@ -124,15 +126,39 @@ pub(super) fn to_bench_init(stage: Stage) -> String {
 
 /// Boots until systemd has nothing left to start.
 fn multi_user(all: &Stages<'_>, stage: Stage) -> Result<Started, BenchError> {
+    let disk = Drive::scratch(&settled(all, stage)?);
+    started(machine(all, stage).drive(disk), stage)
+}
+
+/// Boots a machine until systemd has nothing left to start.
+pub(super) fn started(machine: Machine, stage: Stage) -> Result<Started, BenchError> {
+    let mut guest = with_systemd(machine, stage).start()?;
+    end(&mut guest)?;
+    Started::parse(guest.said())
+}
+
+fn with_systemd(machine: Machine, stage: Stage) -> Machine {
     let merge = if matches!(stage, Stage::Sysext(1..)) {
         "systemd.wants=systemd-sysext.service"
     } else {
         ""
     };
-    let machine = machine(all, stage)?.quick_systemd().append(&format!("bench.report {merge}"));
-    let mut guest = machine.start()?;
-    end(&mut guest)?;
-    Started::parse(guest.said())
+    machine.quick_systemd().append(&format!("bench.report {merge}"))
+}
+
+/// A stage's disk. Where what its system writes is kept, it has started once: the first time with other images it makes
+/// ld.so.cache, the journal's catalogue and the like anew.
+pub(super) fn settled(all: &Stages<'_>, stage: Stage) -> Result<PathBuf, BenchError> {
+    let new = all.disk(stage)?;
+    if !stage.keeps() {
+        return Ok(new);
+    }
+    let settled = new.with_extension("settled");
+    if !files::exists(&settled) {
+        eprintln!("xtask: a first boot of {}", stage.name());
+        run_on_copy(with_systemd(machine(all, stage), stage), &new, &settled)?;
+    }
+    Ok(settled)
 }
 
 /// Waits for the end of a measured boot.

@@ -62,6 +62,11 @@ impl Stage {
         }
     }
 
+    /// Whether what its system writes is there at the next boot.
+    pub(super) fn keeps(self) -> bool {
+        matches!(self, Self::Ours(..) | Self::InitramfsTools | Self::Sysext(_))
+    }
+
     /// The project's own boot stage that a peer is held against: squashfs, as many layers. `None` for the project's.
     pub(in crate::bench) fn counterpart(self) -> Option<Self> {
         let ours = Self::Ours(Format::Squashfs, self.layers());
