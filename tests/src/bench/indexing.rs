@@ -1,4 +1,5 @@
-//! What it takes to make the index of 100,000 entries: an installation with one beside the same without.
+//! What it takes to make the index of 100,000 entries: one change of the kernel arguments with it beside the same without, and
+//! what share of an installation that is.
 #![expect(clippy::disallowed_methods, reason = "measures time")]
 
 use super::BenchError;
@@ -9,7 +10,7 @@ use crate::files;
 use crate::process;
 use crate::programs::Programs;
 use crate::workspace::Workspace;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// The layers, each with so many directories of so many files; the base brings some 10,000 entries more.
@@ -17,7 +18,11 @@ const LAYERS: usize = 9;
 const DIRECTORIES: usize = 100;
 const FILES: usize = 100;
 
-/// A store with the base alone, which is copied for each run: what was indexed once is not indexed again.
+/// The store that has the base alone, and the one that has all layers and no index.
+const EMPTY: &str = "empty";
+const FULL: &str = "full";
+
+/// Stores that are copied for each run: what was indexed once is not indexed again.
 struct Bench {
     layerctl: PathBuf,
     dir: PathBuf,
@@ -38,7 +43,9 @@ impl Bench {
             bench.layers.push(layer);
         }
         files::write(&bench.dir.join("without.toml"), "[boot]\nindex = false\n")?;
-        Store::with_base(&bench.layerctl, bench.dir.join("empty"), &machines.base())?;
+        Store::with_base(&bench.layerctl, bench.dir.join(EMPTY), &machines.base())?;
+        bench.change(EMPTY, &bench.without(), &bench.install())?;
+        files::rename(&bench.dir.join("root"), &bench.dir.join(FULL))?;
         Ok(bench)
     }
 
@@ -55,15 +62,28 @@ impl Bench {
         Ok(image)
     }
 
-    /// Installs all layers into a copy of the store; seconds.
-    fn install(&self, more: &[&Path]) -> Result<f64, BenchError> {
-        let root = self.dir.join("root");
+    fn install(&self) -> Vec<PathBuf> {
+        [PathBuf::from("install")].iter().chain(&self.layers).cloned().collect()
+    }
+
+    /// The options of a change that makes no index.
+    fn without(&self) -> [PathBuf; 2] {
+        ["--config".into(), self.dir.join("without.toml")]
+    }
+
+    /// Changes a copy of a store; seconds.
+    fn change(
+        &self,
+        store: &str,
+        options: &[PathBuf],
+        words: &[PathBuf],
+    ) -> Result<f64, BenchError> {
+        let (store, root) = (self.dir.join(store), self.dir.join("root"));
         files::remove_tree(&root)?;
-        let empty = self.dir.join("empty");
-        process::run(process::command("cp").args(["-a"]).arg(&empty).arg(&root))?;
+        process::run(process::command("cp").arg("-a").arg(&store).arg(&root))?;
         process::run(process::command("sync").arg("-f").arg(&self.dir))?;
         let mut command = process::command(&self.layerctl);
-        command.arg("--root").arg(&root).args(more).arg("install").args(&self.layers);
+        command.arg("--root").arg(&root).args(options).args(words);
         let start = Instant::now();
         process::run(&mut command)?;
         Ok(start.elapsed().as_secs_f64())
@@ -82,7 +102,7 @@ impl Bench {
     }
 }
 
-/// An installation of many small files, with an index and without.
+/// Changes of stores with many small files, with an index and without.
 pub(super) fn indexing(
     workspace: &Workspace,
     programs: &Programs,
@@ -90,13 +110,15 @@ pub(super) fn indexing(
     runs: usize,
 ) -> Result<Vec<Figure>, BenchError> {
     let bench = Bench::new(workspace, programs, machines)?;
-    let without = bench.dir.join("without.toml");
-    let (mut with, mut plain) = (Vec::new(), Vec::new());
+    let (install, without) = (bench.install(), bench.without());
+    let small = ["kargs", "--append", "quiet"].map(PathBuf::from);
+    let (mut with, mut plain, mut more) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
-        plain.push(bench.install(&[Path::new("--config"), &without])?);
-        with.push(bench.install(&[])?);
+        plain.push(bench.change(EMPTY, &without, &install)?);
+        with.push(bench.change(EMPTY, &[], &install)?);
+        let nothing_else = bench.change(FULL, &without, &small)?;
+        more.push(bench.change(FULL, &[], &small)? - nothing_else);
     }
-    let more = with.iter().zip(&plain).map(|(with, plain)| with - plain).collect();
     let mebibytes = bench.length()? as f64 / f64::from(1 << 20);
     files::remove_tree(&bench.dir)?;
     Ok(vec![
