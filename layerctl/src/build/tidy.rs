@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use layers::store::xattr::{Buffer, each};
 use rustix::fs::{
     AtFlags, CWD, Timespec, Timestamps, XattrFlags, lgetxattr, llistxattr, lremovexattr, lsetxattr,
     utimensat,
@@ -251,26 +252,23 @@ fn has_same_content(path: &Path, found: &Metadata, below: &Path) -> Result<bool,
 }
 
 fn attribute_names(path: &Path) -> Result<Vec<String>, Error> {
-    let mut names = vec![0; 64 << 10];
-    let length = match llistxattr(path, &mut names) {
-        Err(Errno::NOTSUP) => 0,
+    let mut names = Buffer::default();
+    let names = match names.fill(&mut |names| llistxattr(path, names)) {
+        Err(Errno::NOTSUP) => &[],
         result => result.map_err(|error| Error::io("read attributes of", path, error))?,
     };
-    let names = names.get(..length).unwrap_or_default().split(|&byte| byte == 0);
-    let names = names.filter(|name| !name.is_empty());
-    Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    Ok(each(names).map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
 
 /// Attributes that are not OverlayFS's own.
 fn attributes(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-    let mut found = BTreeMap::new();
+    let (mut found, mut value) = (BTreeMap::new(), Buffer::default());
     for name in attribute_names(path)? {
         if !name.starts_with("trusted.overlay.") {
-            let mut value = vec![0; 64 << 10];
-            let length = lgetxattr(path, name.as_str(), &mut value)
-                .map_err(|error| Error::io("read attributes of", path, error))?;
-            value.truncate(length);
-            found.insert(name, value);
+            let read = value.fill(&mut |value| lgetxattr(path, name.as_str(), value));
+            let read = read.map_err(|error| Error::io("read attributes of", path, error))?;
+            let read = read.to_vec();
+            found.insert(name, read);
         }
     }
     Ok(found)

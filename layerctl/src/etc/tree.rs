@@ -8,12 +8,10 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use layers::store::xattr::{Buffer, each};
 use rustix::fs::{lgetxattr, llistxattr};
 
 use crate::error::Error;
-
-/// XATTR_LIST_MAX and XATTR_SIZE_MAX (linux/limits.h): no list and no value is longer.
-const XATTR_MAX: usize = 64 << 10;
 
 /// The attributes that OverlayFS keeps for itself; a mounted overlay shows none of them.
 const OVERLAY: &[u8] = b"trusted.overlay.";
@@ -85,21 +83,16 @@ fn kind(path: &Path, metadata: &Metadata) -> io::Result<Kind> {
 }
 
 fn xattrs(path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    let mut names = vec![0; XATTR_MAX];
-    let length = match llistxattr(path, &mut names) {
+    let (mut names, mut value) = (Buffer::default(), Buffer::default());
+    let names = match names.fill(&mut |names| llistxattr(path, names)) {
         // A file system without extended attributes has none.
-        Err(rustix::io::Errno::NOTSUP) => 0,
+        Err(rustix::io::Errno::NOTSUP) => &[],
         listed => listed?,
     };
-    names.truncate(length);
-    let names = names.split(|&byte| byte == 0);
-    let names = names.filter(|name| !name.is_empty() && !name.starts_with(OVERLAY));
     let mut found = BTreeMap::new();
-    for name in names {
-        let mut value = vec![0; XATTR_MAX];
-        let length = lgetxattr(path, name, &mut value)?;
-        value.truncate(length);
-        found.insert(name.to_vec(), value);
+    for name in each(names).filter(|name| !name.starts_with(OVERLAY)) {
+        let value = value.fill(&mut |value| lgetxattr(path, name, value))?;
+        found.insert(name.to_vec(), value.to_vec());
     }
     Ok(found)
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use layers::store::xattr::{Buffer, each};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, Stat, lgetxattr, llistxattr, openat, readlinkat, statat,
@@ -36,8 +37,6 @@ const WHITEOUT: &str = "trusted.overlay.whiteout";
 /// OverlayFS takes these attributes for itself and shows none of them, but for those that are escaped.
 const OWN: &[u8] = b"trusted.overlay.";
 const ESCAPED: &[u8] = b"trusted.overlay.overlay.";
-/// Room for an attribute's names or value, XATTR_LIST_MAX and XATTR_SIZE_MAX (linux/limits.h).
-const ROOM: usize = 1 << 16;
 
 /// The merged tree.
 pub(super) struct Merged {
@@ -79,8 +78,7 @@ struct Merge {
     linked: HashMap<(usize, u64), usize>,
     /// The open directory that is the working directory, while it is open.
     inside: Option<RawFd>,
-    room: Vec<u8>,
-    value: Vec<u8>,
+    room: Buffer,
 }
 
 /// Reads what OverlayFS would show of the directories `roots`, bottom first: in a thread of its own, whose working directory is
@@ -108,9 +106,8 @@ fn read(roots: &[&Path]) -> Result<Merged, Failed> {
     }
     let order = Order::new(sources.len());
     let merged = Merged { nodes: Vec::new(), parents: Vec::new(), order };
-    let (room, value) = (vec![0; ROOM], vec![0; ROOM]);
-    let (linked, inside) = (HashMap::new(), None);
-    let mut merge = Merge { sources, merged, linked, inside, room, value };
+    let (linked, inside, room) = (HashMap::new(), None, Buffer::default());
+    let mut merge = Merge { sources, merged, linked, inside, room };
     merge.all()?;
     Ok(merge.merged)
 }
@@ -316,23 +313,22 @@ impl Merge {
         own: &[(&[u8], &[u8])],
     ) -> Result<Vec<u8>, Failed> {
         let mut all: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        let length = match self.list_attributes(image, handle, name) {
-            Ok(length) => length,
+        let listed = match self.list_attributes(image, handle, name) {
+            Ok(listed) => listed,
             Err(Errno::OPNOTSUPP) => {
                 let source = self.sources.get_mut(image);
                 source.into_iter().for_each(|source| source.attributes = false);
-                0
+                Vec::new()
             }
             Err(error) => return Err(failed(image, path, error)),
         };
-        let listed = self.room.get(..length).unwrap_or_default();
-        for attribute in listed.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        for attribute in each(&listed) {
             if attribute.starts_with(OWN) && !attribute.starts_with(ESCAPED) {
                 continue;
             }
-            let length = lgetxattr(name, attribute, &mut self.value)
-                .map_err(|error| failed(image, path, error))?;
-            all.push((attribute.to_vec(), self.value.get(..length).unwrap_or_default().to_vec()));
+            let value = self.room.fill(&mut |room| lgetxattr(name, attribute, room));
+            let value = value.map_err(|error| failed(image, path, error))?;
+            all.push((attribute.to_vec(), value.to_vec()));
         }
         all.extend(own.iter().map(|(name, value)| (name.to_vec(), value.to_vec())));
         all.sort_unstable();
@@ -342,18 +338,18 @@ impl Merge {
             .ok_or_else(|| Failed { error: None, ..failed(image, path, Errno::INVAL) })
     }
 
-    /// Lists an entry's attributes into the room for them.
+    /// Lists an entry's attributes.
     fn list_attributes(
         &mut self,
         image: usize,
         handle: &OwnedFd,
         name: &[u8],
-    ) -> Result<usize, Errno> {
+    ) -> Result<Vec<u8>, Errno> {
         if !self.sources.get(image).is_some_and(|source| source.attributes) {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         self.enter(handle)?;
-        llistxattr(name, &mut self.room)
+        Ok(self.room.fill(&mut |room| llistxattr(name, room))?.to_vec())
     }
 
     /// The value of one of OverlayFS's own attributes, where an entry has it.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use layers::grants::{Below, Entry, Ground, LONGEST_PATH, MOST_ENTRIES, Node, UNITS};
 use layers::store::inspect;
+use layers::store::xattr::{Buffer, each};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, llistxattr, openat2, readlinkat,
     stat, statat,
@@ -16,14 +17,11 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 
-/// Room for the names of an entry's attributes: the kernel gives no more (XATTR_LIST_MAX, linux/limits.h).
-const ATTRIBUTES: usize = 1 << 16;
-
 /// All entries of an image, the root among them. It ends early where nobody would take the image anyway: at too many entries,
 /// and below what is too deep or was seen before.
 pub(crate) fn entries(root: &Path) -> Result<Vec<Entry>, Error> {
     let failed = |path: &Path, error: Errno| Error::io("read", path, error);
-    let mut buffer = vec![0; ATTRIBUTES];
+    let mut buffer = Buffer::default();
     let mut seen = BTreeSet::new();
     let top = stat(root).map_err(|error| failed(root, error))?;
     let mut entries = vec![entry(root, Vec::new(), &top, &mut buffer)?];
@@ -123,7 +121,7 @@ fn list(root: &Path, directory: &[u8]) -> Result<Vec<(Vec<u8>, Stat)>, Errno> {
     Ok(names)
 }
 
-fn entry(root: &Path, path: Vec<u8>, stat: &Stat, buffer: &mut [u8]) -> Result<Entry, Error> {
+fn entry(root: &Path, path: Vec<u8>, stat: &Stat, buffer: &mut Buffer) -> Result<Entry, Error> {
     let here = at(root, &path);
     let failed = |error: io::Error| Error::io("read", &here, error);
     let (mode, owner, inode) = (stat.st_mode & 0o7777, (stat.st_uid, stat.st_gid), stat.st_ino);
@@ -150,12 +148,10 @@ fn entry(root: &Path, path: Vec<u8>, stat: &Stat, buffer: &mut [u8]) -> Result<E
 }
 
 /// The names of an entry's attributes; none on a file system without any.
-fn attributes(path: &Path, buffer: &mut [u8]) -> Result<Vec<Vec<u8>>, Errno> {
-    let length = match llistxattr(path, &mut *buffer) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let names = buffer.get(..length).unwrap_or_default().split(|&byte| byte == 0);
-    Ok(names.filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+fn attributes(path: &Path, buffer: &mut Buffer) -> Result<Vec<Vec<u8>>, Errno> {
+    match buffer.fill(&mut |buffer| llistxattr(path, buffer)) {
+        Ok(names) => Ok(each(names).map(<[u8]>::to_vec).collect()),
+        Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }

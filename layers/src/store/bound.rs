@@ -133,7 +133,7 @@ fn make_directory(at: &Path, like: Option<&PathBuf>, mode: u32) -> Result<(), Ho
 
 /// Copies what the directory `lower` has and `upper` has not, and does not hide.
 fn fill_in(lower: &Path, upper: &Path) -> Result<(), HostError> {
-    let mut xattrs = Xattrs::new();
+    let mut xattrs = Xattrs::default();
     let mut todo = vec![(lower.to_owned(), upper.to_owned())];
     while let Some((lower, upper)) = todo.pop() {
         let marks = xattrs.marks(&upper);

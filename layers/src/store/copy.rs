@@ -60,7 +60,7 @@ pub(super) fn copy_all(from: &Path, to: &Path, links: &mut Links) -> Result<Vec<
     let mut copier = Copier {
         to,
         links,
-        xattrs: Xattrs::new(),
+        xattrs: Xattrs::default(),
         content: vec![0; SMALL],
         sources: VecDeque::new(),
         directory: None,
@@ -316,7 +316,7 @@ impl Copier<'_> {
 pub(super) fn copy_directory(from: &Path, to: &Path) -> Result<(), HostError> {
     statat(CWD, from, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(io::Error::from)
-        .and_then(|stat| copy_attributes(from, to, &stat, &mut Xattrs::new(), &OF_ONE_STACK))
+        .and_then(|stat| copy_attributes(from, to, &stat, &mut Xattrs::default(), &OF_ONE_STACK))
         .map(drop)
         .map_err(|error| HostError::io("copy attributes of", from, error))
 }

@@ -24,7 +24,7 @@ pub mod stage;
 pub mod tree;
 pub mod upper;
 pub mod verify;
-mod xattr;
+pub mod xattr;
 
 use std::io;
 use std::path::{Path, PathBuf};

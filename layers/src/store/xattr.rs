@@ -1,4 +1,4 @@
-//! Extended attributes of the entries of uppers: copied, compared, and read for what OverlayFS marked.
+//! Extended attributes: room to read them into, and those of uppers copied, compared, and read for what OverlayFS marked.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -33,6 +33,34 @@ const LONGEST: usize = 64 << 10;
 /// What nearly all lists and values fit into. The kernel allocates as much as is offered, for each call, and many kernels
 /// clear it: 64 KiB take an emulated machine 0.1 ms.
 const USUAL: usize = 1 << 10;
+
+/// Room for an entry's list of names or for one value, used for entry after entry.
+#[derive(Debug)]
+pub struct Buffer(Vec<u8>);
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self(vec![0; USUAL])
+    }
+}
+
+impl Buffer {
+    /// What `read`, a call like llistxattr(2) or lgetxattr(2), writes: its length is what it gives. Called once more where the
+    /// room was too small for it.
+    pub fn fill(
+        &mut self,
+        read: &mut dyn FnMut(&mut [u8]) -> Result<usize, Errno>,
+    ) -> Result<&[u8], Errno> {
+        let length = match read(&mut self.0) {
+            Err(Errno::RANGE) if self.0.len() < LONGEST => {
+                self.0.resize(LONGEST, 0);
+                read(&mut self.0)
+            }
+            other => other,
+        }?;
+        Ok(self.0.get(..length).unwrap_or_default())
+    }
+}
 
 /// What OverlayFS marked an entry with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,25 +98,20 @@ pub(super) enum At<'a> {
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Buffers that serve all entries of a tree.
+#[derive(Default)]
 pub(super) struct Xattrs {
-    names: Vec<u8>,
-    value: Vec<u8>,
+    names: Buffer,
+    value: Buffer,
 }
 
 impl Xattrs {
-    pub(super) fn new() -> Self {
-        Self { names: vec![0; USUAL], value: vec![0; USUAL] }
-    }
-
     /// Copies all but the named attributes; gives the marks that were met.
     pub(super) fn copy(&mut self, from: At<'_>, to: At<'_>, without: &[&str]) -> io::Result<Marks> {
         let mut marks = Marks::default();
-        let length = list(from, &mut self.names)?;
-        for name in each(self.names.get(..length)) {
+        for name in each(list(from, &mut self.names)?) {
             marks.see(name);
             if !without.iter().any(|about| about.as_bytes() == name) {
-                let length = get(from, name, &mut self.value)?;
-                set(to, name, self.value.get(..length).unwrap_or_default())?;
+                set(to, name, get(from, name, &mut self.value)?)?;
             }
         }
         Ok(marks)
@@ -97,8 +120,7 @@ impl Xattrs {
     /// The marks of an entry.
     pub(super) fn marks(&mut self, at: &Path) -> io::Result<Marks> {
         let mut marks = Marks::default();
-        let length = list(At::Path(at), &mut self.names)?;
-        each(self.names.get(..length)).for_each(|name| marks.see(name));
+        each(list(At::Path(at), &mut self.names)?).for_each(|name| marks.see(name));
         Ok(marks)
     }
 
@@ -121,12 +143,10 @@ impl Xattrs {
 
     fn pairs(&mut self, at: &Path) -> io::Result<Pairs> {
         let at = At::Path(at);
-        let length = list(at, &mut self.names)?;
         let mut pairs = Pairs::new();
-        for name in each(self.names.get(..length)).filter(|name| !name.starts_with(OVERLAY)) {
-            let length = get(at, name, &mut self.value)?;
-            let value = self.value.get(..length).unwrap_or_default();
-            pairs.push((name.to_vec(), value.to_vec()));
+        let names = each(list(at, &mut self.names)?);
+        for name in names.filter(|name| !name.starts_with(OVERLAY)) {
+            pairs.push((name.to_vec(), get(at, name, &mut self.value)?.to_vec()));
         }
         Ok(pairs)
     }
@@ -145,41 +165,28 @@ pub(super) fn clear_opaque(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn each(names: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
-    names.unwrap_or_default().split(|&byte| byte == 0).filter(|name| !name.is_empty())
+/// The names in a list of them.
+pub fn each(names: &[u8]) -> impl Iterator<Item = &[u8]> {
+    names.split(|&byte| byte == 0).filter(|name| !name.is_empty())
 }
 
-fn list(at: At<'_>, names: &mut Vec<u8>) -> io::Result<usize> {
-    let listed = fill(names, &mut |names| match at {
+fn list<'a>(at: At<'_>, names: &'a mut Buffer) -> io::Result<&'a [u8]> {
+    let listed = names.fill(&mut |names| match at {
         At::Open(file) => flistxattr(file, names),
         At::Path(path) => llistxattr(path, names),
     });
     match listed {
         // A file system without extended attributes has none.
-        Err(Errno::NOTSUP) => Ok(0),
+        Err(Errno::NOTSUP) => Ok(&[]),
         other => Ok(other?),
     }
 }
 
-fn get(at: At<'_>, name: &[u8], value: &mut Vec<u8>) -> io::Result<usize> {
-    Ok(fill(value, &mut |value| match at {
+fn get<'a>(at: At<'_>, name: &[u8], value: &'a mut Buffer) -> io::Result<&'a [u8]> {
+    Ok(value.fill(&mut |value| match at {
         At::Open(file) => fgetxattr(file, name, value),
         At::Path(path) => lgetxattr(path, name, value),
     })?)
-}
-
-/// Reads into a buffer; where it is too small for this one, into a larger one that stays.
-fn fill(
-    buffer: &mut Vec<u8>,
-    read: &mut dyn FnMut(&mut [u8]) -> Result<usize, Errno>,
-) -> Result<usize, Errno> {
-    match read(buffer) {
-        Err(Errno::RANGE) if buffer.len() < LONGEST => {
-            buffer.resize(LONGEST, 0);
-            read(buffer)
-        }
-        other => other,
-    }
 }
 
 fn set(at: At<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {

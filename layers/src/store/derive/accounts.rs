@@ -140,7 +140,7 @@ impl Accounts {
 
 /// Whether a file's content is in a lower (OverlayFS metacopy).
 fn is_elsewhere(path: &Path) -> Result<bool, HostError> {
-    let marks = Xattrs::new().marks(path);
+    let marks = Xattrs::default().marks(path);
     marks.map(|marks| marks.metacopy).map_err(|error| HostError::io("read", path, error))
 }
 
@@ -160,6 +160,6 @@ fn replace(path: &Path, like: &Path, temporary: &Path, bytes: &[u8]) -> io::Resu
     file.write_all(bytes)?;
     let stat = rustix::fs::lstat(like)?;
     set_owner_and_mode(temporary, &stat)?;
-    Xattrs::new().copy(At::Path(like), At::Path(temporary), &[])?;
+    Xattrs::default().copy(At::Path(like), At::Path(temporary), &[])?;
     fs::rename(temporary, path)
 }

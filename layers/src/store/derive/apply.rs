@@ -13,7 +13,7 @@ use crate::exec::HostError;
 
 /// Carries out all actions, in order.
 pub(super) fn apply(actions: &[Action], upper: &Path, new: &Path) -> Result<(), HostError> {
-    let mut xattrs = Xattrs::new();
+    let mut xattrs = Xattrs::default();
     actions.iter().try_for_each(|action| {
         let (doing, path, done) = match action {
             Action::Remove(path) => ("remove", path, remove(&upper.join(path))),

@@ -39,7 +39,7 @@ pub(super) struct Comparer {
 
 impl Comparer {
     pub(super) fn new() -> Self {
-        Self { xattrs: Xattrs::new(), one: vec![0; 64 << 10], other: vec![0; 64 << 10] }
+        Self { xattrs: Xattrs::default(), one: vec![0; 64 << 10], other: vec![0; 64 << 10] }
     }
 
     /// Whether two entries are the same; of directories, without what is in them.

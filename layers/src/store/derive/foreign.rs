@@ -47,7 +47,7 @@ fn protected(found: &Found) -> Option<&'static str> {
 pub fn foreign(upper: &Path, limit: usize, audit: bool) -> Result<Vec<Note>, HostError> {
     let mut notes = Vec::new();
     let Some(stat) = look(upper)? else { return Ok(notes) };
-    let mut xattrs = Xattrs::new();
+    let mut xattrs = Xattrs::default();
     let mut note = |path: &Path, stat: Stat| {
         let here = below(upper, path);
         let marks = xattrs
