@@ -259,26 +259,21 @@ fn carrier(image: &Path, at: &Path) -> PathBuf {
 }
 
 /// Mounts what is at a path, `count` times, while another thread exchanges the two images there, once in each turn and at a
-/// random time of it; as a control, a tenth as often the way in which the one that is checked need not be the one that is
-/// mounted.
+/// random time of it; needs two processors. As a control, the way in which the one that is checked need not be the one that is
+/// mounted, with the exchange in between.
 fn race([good, evil]: [&Path; 2], cover: &Cover, directory: &Path, count: u64) {
     let format = format(good);
-    let (at, marker) = (directory.join("at"), directory.join("at/marker"));
+    let at = directory.join("at");
     fs::create_dir_all(&at).unwrap();
     let mut host = LinuxHost::new();
-    let mut turn = |covered: bool| -> Option<bool> {
-        if covered {
-            host.mount_image(good, format, Some(cover), &at).ok()?;
-        } else {
-            let file = File::open(good).unwrap();
-            let measured = layers::sys::fsverity_digest(&file).unwrap();
-            measured.filter(|is| *is == cover.verity.fsverity)?;
-            host.mount_image(good, format, None, &at).ok()?;
-        }
-        let text = fs::read_to_string(&marker);
-        host.unmount(&at).unwrap();
-        Some(text.is_ok_and(|text| text.starts_with("evil")))
-    };
+    let exchange = || renameat_with(CWD, good, CWD, evil, RenameFlags::EXCHANGE).unwrap();
+    let file = File::open(good).unwrap();
+    let measured = layers::sys::fsverity_digest(&file).unwrap();
+    let checked = measured.is_none_or(|is| is == cover.verity.fsverity);
+    exchange();
+    let found = host.mount_image(good, format, None, &at).is_ok().then(|| is_evil(&mut host, &at));
+    println!("control: checked {} won {}", u8::from(checked), u8::from(found == Some(true)));
+    exchange();
     // An odd number asks for an exchange, the even one after it says that it is done.
     let (asked, end) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -286,33 +281,43 @@ fn race([good, evil]: [&Path; 2], cover: &Cover, directory: &Path, count: u64) {
             let mut random = 1_u64;
             while !end.load(Ordering::Acquire) {
                 if asked.load(Ordering::Acquire).is_multiple_of(2) {
-                    std::thread::yield_now();
+                    std::hint::spin_loop();
                     continue;
                 }
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                // A turn takes about as long; the timer breaks into it wherever it is.
-                std::thread::sleep(Duration::from_nanos(random >> 43));
-                renameat_with(CWD, good, CWD, evil, RenameFlags::EXCHANGE).unwrap();
+                // A turn takes about as long.
+                let moment = Instant::now() + Duration::from_nanos(random >> 43);
+                while Instant::now() < moment {
+                    std::hint::spin_loop();
+                }
+                exchange();
                 asked.fetch_add(1, Ordering::Release);
             }
         });
-        for (name, covered, count) in [("covered", true, count), ("control", false, count / 10)] {
-            let (mut mounted, mut refused, mut won) = (0, 0, 0);
-            for _ in 0..count {
-                asked.fetch_add(1, Ordering::Release);
-                match turn(covered) {
-                    None => refused += 1,
-                    Some(evil) => {
-                        mounted += 1;
-                        won += u64::from(evil);
-                    }
-                }
-                while !asked.load(Ordering::Acquire).is_multiple_of(2) {
-                    std::thread::yield_now();
+        let (mut mounted, mut refused, mut during, mut won) = (0, 0, 0, 0);
+        for _ in 0..count {
+            asked.fetch_add(1, Ordering::Release);
+            let tried = host.mount_image(good, format, Some(cover), &at);
+            during += u64::from(asked.load(Ordering::Acquire).is_multiple_of(2));
+            match tried {
+                Err(_) => refused += 1,
+                Ok(()) => {
+                    mounted += 1;
+                    won += u64::from(is_evil(&mut host, &at));
                 }
             }
-            println!("{name}: mounted {mounted} refused {refused} won {won}");
+            while !asked.load(Ordering::Acquire).is_multiple_of(2) {
+                std::hint::spin_loop();
+            }
         }
         end.store(true, Ordering::Release);
+        println!("covered: mounted {mounted} refused {refused} during {during} won {won}");
     });
+}
+
+/// Whether the other image is mounted; unmounts it.
+fn is_evil(host: &mut LinuxHost, at: &Path) -> bool {
+    let text = fs::read_to_string(at.join("marker"));
+    host.unmount(at).unwrap();
+    text.is_ok_and(|text| text.starts_with("evil"))
 }
