@@ -54,7 +54,7 @@ pub(super) fn measure(
     Ok(figures)
 }
 
-/// Whole boots with systemd, each once: so few processes more or less come of the seed that the times are the same.
+/// Whole boots with systemd, each once: with the same disk and seed they end at the same millisecond.
 fn whole(all: &Stages<'_>) -> Result<Vec<Figure>, BenchError> {
     let more = Format::ALL.map(|format| Stage::Ours(format, MANY));
     let stages: Vec<_> = peers::stages(&peers::USER_COUNTS).into_iter().chain(more).collect();
